@@ -1,0 +1,116 @@
+"""Snapshots of the fold's state in the stream SNAPSHOTS: chunks first, a manifest last, the newest two kept.
+
+A snapshot is a shortcut, never a truth: one that is missing or broken costs a longer replay and nothing else.
+"""
+
+import asyncio
+import hashlib
+
+import orjson
+
+from bus import jetstream
+from bus.connection import Connection
+from bus.errors import ApiRefused, BusError, NoSuchPosition
+from bus.jetstream import Json
+from bus.streams import SNAPSHOTS
+from proto.onysoft.v1.snapshot_pb2 import Snapshot
+from runtime.log import log
+
+CHUNK_BYTES = 512 * 1024
+SNAPSHOT_BYTES_MAX = 480 * 1024 * 1024  # two of them fit into the stream
+READ_WINDOW = 4
+MANIFEST = "snapshot.manifest"
+
+
+async def save(connection: Connection, snapshot: Snapshot) -> None:
+    """Store a snapshot; older ones than it and the one before it are deleted.
+
+    A snapshot that is not newer than the stored one is not stored. Raises ApiRefused, NoCore, RequestTimeout when it
+    cannot be stored; what was stored before is still there then. Raises ValueError over SNAPSHOT_BYTES_MAX.
+    """
+    current = await _newest(connection)
+    if current is not None and current["position"] >= snapshot.position:
+        return
+    content = snapshot.SerializeToString()
+    if len(content) > SNAPSHOT_BYTES_MAX:
+        raise ValueError(f"a snapshot of {len(content)} bytes")
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = {
+        "position": snapshot.position,
+        "size_bytes": len(content),
+        "sha256": digest,
+        "chunks": await _store_chunks(connection, snapshot.position, digest, content),
+    }
+    manifest_id = f"snapshot:{snapshot.position}:{digest}"
+    await jetstream.append(connection, MANIFEST, orjson.dumps({**manifest, "previous": _own(current)}), manifest_id)
+    if current is not None and current["previous"] is not None:
+        await _drop(connection, current["previous"], keep=(manifest, current))
+
+
+async def load(connection: Connection) -> Snapshot | None:
+    """The newest snapshot that is whole, or None. Raises ApiRefused, NoCore, RequestTimeout when SNAPSHOTS cannot be
+    read; a broken snapshot is logged and passed over."""
+    manifest = await _newest(connection)
+    while manifest is not None:
+        content = await _read_chunks(connection, manifest)
+        if content is not None:
+            return Snapshot.FromString(content)
+        log.error("snapshot.broken", position=manifest["position"])
+        manifest = manifest.get("previous")
+    return None
+
+
+async def _newest(connection: Connection) -> Json | None:
+    try:
+        entry = await jetstream.read_last(connection, SNAPSHOTS, MANIFEST)
+    except NoSuchPosition:
+        return None
+    manifest: Json = orjson.loads(entry.payload)
+    return manifest
+
+
+def _own(manifest: Json | None) -> Json | None:
+    """A manifest without its past."""
+    return None if manifest is None else {key: value for key, value in manifest.items() if key != "previous"}
+
+
+def _chunk_subject(position: int, digest: str, index: int | str) -> str:
+    return f"snapshot.chunk.{position}.{digest[:16]}.{index}"
+
+
+async def _store_chunks(connection: Connection, position: int, digest: str, content: bytes) -> list[int]:
+    """Stream positions of the chunks, in order."""
+    view = memoryview(content)
+    positions = []
+    for index, start in enumerate(range(0, max(len(content), 1), CHUNK_BYTES)):
+        subject = _chunk_subject(position, digest, index)
+        chunk = bytes(view[start : start + CHUNK_BYTES])
+        positions.append(await jetstream.append(connection, subject, chunk, f"{subject}:{start}"))
+    return positions
+
+
+async def _read_chunks(connection: Connection, manifest: Json) -> bytes | None:
+    """The snapshot's bytes; None when a chunk is missing or the whole is not what was saved."""
+    positions: list[int] = manifest["chunks"]
+    parts: list[bytes] = []
+    try:
+        for start in range(0, len(positions), READ_WINDOW):
+            window = positions[start : start + READ_WINDOW]
+            entries = await asyncio.gather(*(jetstream.read(connection, SNAPSHOTS, each) for each in window))
+            parts += [entry.payload for entry in entries]
+    except NoSuchPosition:
+        return None
+    content = b"".join(parts)
+    whole = len(content) == manifest["size_bytes"] and hashlib.sha256(content).hexdigest() == manifest["sha256"]
+    return content if whole else None
+
+
+async def _drop(connection: Connection, manifest: Json, keep: tuple[Json, Json]) -> None:
+    """Delete a snapshot's chunks, unless a kept one shares them. Failing costs space only."""
+    if any(manifest["sha256"] == each["sha256"] and manifest["position"] == each["position"] for each in keep):
+        return
+    pattern = _chunk_subject(manifest["position"], manifest["sha256"], "*")
+    try:
+        await jetstream.call(connection, f"STREAM.PURGE.{SNAPSHOTS}", {"filter": pattern})
+    except (ApiRefused, BusError) as error:
+        log.warning("snapshot.purge_failed", position=manifest["position"], error=type(error).__name__)

@@ -1,0 +1,144 @@
+"""`onysoft account …`, `key …`, `balance`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli import shapes
+from cli.session import Session
+from proto.onysoft.v1 import admin_pb2 as admin
+from proto.onysoft.v1.ledger_pb2 import AccountKind, Currency
+
+accounts = typer.Typer(help="Accounts: open, credit, show, list, suspend, resume.")
+keys = typer.Typer(help="API keys: issue, revoke, list.")
+
+_ACCOUNT_COLUMNS = ("account_id", "name", "kind", "currency", "balance", "held", "available", "suspended")
+_KEY_COLUMNS = ("key_id", "name", "revoked")
+_PAGE = 500
+
+AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="acc_ and 24 hex digits")]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="key_ and 24 hex digits")]
+
+
+class Kind(StrEnum):
+    """Kinds of account."""
+
+    user = "user"
+    project = "project"
+
+
+class Money(StrEnum):
+    """Currencies of accounts."""
+
+    TRY = "TRY"
+    USD = "USD"
+
+
+@accounts.command("open")
+def open_account(
+    context: typer.Context,
+    kind: Annotated[Kind, typer.Option(help="what kind of account")],
+    name: Annotated[str, typer.Option(help="what people call it; not part of the ledger")],
+    markup_bps: Annotated[int | None, typer.Option(min=0, help="markup in basis points  [default: 5000]")] = None,
+    currency: Annotated[Money, typer.Option(help="the account's currency")] = Money.TRY,
+    requests_per_minute: Annotated[int | None, typer.Option(min=0, help="0: no limit  [default: 60]")] = None,
+    requests_per_day: Annotated[int | None, typer.Option(min=0, help="0: no limit  [default: 10000]")] = None,
+) -> None:
+    """Open an account."""
+    session: Session = context.obj
+    request = admin.OpenAccountRequest(
+        kind=AccountKind.Value(kind.value.upper()), name=name, currency=Currency.Value(currency.value)
+    )
+    limits = {
+        "markup_bps": markup_bps,
+        "requests_per_minute": requests_per_minute,
+        "requests_per_day": requests_per_day,
+    }
+    for field, value in limits.items():
+        if value is not None:
+            setattr(request, field, value)
+    session.show(shapes.opened(session.call("OpenAccount", request)), "account opened")
+
+
+@accounts.command("credit")
+def credit(
+    context: typer.Context,
+    account: AccountArgument,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="decimal, in the account's currency")],
+    reference: Annotated[str, typer.Option(help="what this money is; counts once for each account")],
+) -> None:
+    """Add money to an account."""
+    session: Session = context.obj
+    request = admin.CreditAccountRequest(account_id=account, amount=amount, reference=reference)
+    shape = shapes.credit(session.call("CreditAccount", request))
+    session.show(shape, "credited" if shape["counted"] else "this reference had counted before; nothing changed")
+
+
+@accounts.command("show")
+def show_account(context: typer.Context, account: AccountArgument) -> None:
+    """Show an account and its balance."""
+    session: Session = context.obj
+    session.show(shapes.account(session.call("GetAccount", admin.AccountRef(account_id=account))))
+
+
+@accounts.command("list")
+def list_accounts(context: typer.Context) -> None:
+    """List all accounts."""
+    session: Session = context.obj
+    found: list[shapes.Shape] = []
+    after = ""
+    while True:
+        page = session.call("ListAccounts", admin.ListAccountsRequest(limit=_PAGE, after=after)).accounts
+        found += [shapes.account(account) for account in page]
+        if len(page) < _PAGE:
+            break
+        after = page[-1].account_id
+    session.show_all("accounts", found, _ACCOUNT_COLUMNS)
+
+
+@accounts.command("suspend")
+def suspend(context: typer.Context, account: AccountArgument) -> None:
+    """Refuse all calls of an account from now on."""
+    session: Session = context.obj
+    session.show(shapes.account(session.call("SuspendAccount", admin.AccountRef(account_id=account))), "suspended")
+
+
+@accounts.command("resume")
+def resume(context: typer.Context, account: AccountArgument) -> None:
+    """Admit calls of an account again."""
+    session: Session = context.obj
+    session.show(shapes.account(session.call("ResumeAccount", admin.AccountRef(account_id=account))), "resumed")
+
+
+def balance(context: typer.Context, account: AccountArgument) -> None:
+    """Show what an account has, holds and can spend."""
+    session: Session = context.obj
+    session.show(shapes.balance(session.call("GetBalance", admin.AccountRef(account_id=account))))
+
+
+@keys.command("issue")
+def issue(
+    context: typer.Context,
+    account: AccountArgument,
+    name: Annotated[str, typer.Option(help="what people call the key; not part of the ledger")],
+) -> None:
+    """Make an API key. It is shown this once."""
+    session: Session = context.obj
+    request = admin.IssueKeyRequest(account_id=account, name=name)
+    session.show(shapes.issued(session.call("IssueKey", request)), "keep this key now: it is not shown again")
+
+
+@keys.command("revoke")
+def revoke(context: typer.Context, key: KeyArgument) -> None:
+    """Refuse a key from now on, for good."""
+    session: Session = context.obj
+    session.show(shapes.key(session.call("RevokeKey", admin.KeyRef(key_id=key))), "revoked")
+
+
+@keys.command("list")
+def list_keys(context: typer.Context, account: AccountArgument) -> None:
+    """List the keys of an account."""
+    session: Session = context.obj
+    found = session.call("ListKeys", admin.AccountRef(account_id=account)).keys
+    session.show_all("keys", [shapes.key(key) for key in found], _KEY_COLUMNS)

@@ -1,0 +1,245 @@
+"""How an admitted call gets its answer: from a provider, whole or streamed, settled before its end is sent."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from bus.frames import ClientGone
+from bus.writer import Applied
+from core.catalogue import Entry, Route
+from core.costing import Cost, cost_of, estimated_tokens, shown_cost
+from core.phase import Interrupted, Phase
+from core.pricing import Demand, Tariff
+from core.providers.port import AbortPolicy, AnswerStream, Chunk, Completion, Provider, ProviderFailure, Usage
+from proto.onysoft.v1 import ledger_pb2 as pb
+from runtime.ids import REQUEST, text
+
+if TYPE_CHECKING:
+    from core.chat import ChatCall
+
+COST_LOOKUPS = 3
+COST_LOOKUP_PAUSE_S = 0.4
+OVERRUN_CHUNKS = 16
+"""Content chunks beyond the output limit after which a provider that ignores it is cut: a chunk is at least a token."""
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(slots=True)
+class Order:
+    """An admitted call: what to ask of which model, within which output, and how its cost is charged."""
+
+    entry: Entry
+    tariff: Tariff
+    currency: str
+    upstream: dict[str, Any]
+    output_tokens: int
+    demand: Demand
+
+
+class WholeAnswer:
+    """A non-streamed answer."""
+
+    def __init__(self, call: "ChatCall", order: Order) -> None:
+        self._call = call
+        self._order = order
+
+    async def run(self) -> None:
+        """Call the provider, settle, answer. A client that leaves meanwhile pays: the provider bills the whole."""
+        provider, completion = await self._call.begin(self._order.entry, self._begin)
+        body = completion.body
+        order = self._order
+        cost = cost_of(
+            order.entry,
+            completion.usage,
+            order.demand.images,
+            lambda: (estimated_tokens(order.demand.prompt_tokens), estimated_tokens(_text_bytes(body))),
+        )
+        applied = await self._call.settle(self._order, cost, provider, completion.generation_id, pb.COMPLETED)
+        body["id"] = text(REQUEST, self._call.request_id)
+        body["model"] = self._order.entry.id
+        body["usage"] = own_usage(body.get("usage"), cost)
+        body["cost"] = shown_cost(applied.outcome.charged_nano, self._order.currency)
+        await self._call.answer.finish(orjson.dumps(body), applied.position)
+
+    async def _begin(self, route: Route) -> Completion:
+        self._order.upstream["model"] = route.upstream_id
+        return await route.provider.complete(
+            orjson.dumps(self._order.upstream), self._call.trace_headers(), self._call.remaining_s()
+        )
+
+
+def own_usage(usage: Any, cost: Cost) -> dict[str, Any]:
+    """The provider's usage object without what the house pays; our own where there is none."""
+    if not isinstance(usage, dict) or cost.basis == pb.ESTIMATED:
+        return cost.shown_usage()
+    for field in ("cost", "cost_details", "is_byok"):
+        usage.pop(field, None)
+    return usage
+
+
+def _text_bytes(body: Mapping[str, Any]) -> int:
+    """Bytes of all that was generated, for our own count."""
+    choices = body.get("choices") or ()
+    return sum(len(orjson.dumps(choice.get("message") or {})) for choice in choices if isinstance(choice, dict))
+
+
+class StreamedAnswer:
+    """A streamed answer. The last chunk, with usage and cost, waits for the settlement."""
+
+    def __init__(self, call: "ChatCall", order: Order) -> None:
+        self._call = call
+        self._answer = call.answer
+        self._order = order
+        self._model = order.entry.id
+        self._chunks_max = order.output_tokens * (order.upstream.get("n") or 1) + OVERRUN_CHUNKS
+        self._id = text(REQUEST, call.request_id)
+        self._created = 0
+        self._usage: Usage | None = None
+        self._shown_usage: Any = None
+        self._content_bytes = 0
+        self._content_chunks = 0
+
+    async def run(self) -> None:
+        """Relay chunks as they come; then settle, and only then end."""
+        provider, (stream, first) = await self._call.begin(self._order.entry, self._begin)
+        end: pb.CallEnd.ValueType = pb.COMPLETED
+        failure: ProviderFailure | None = None
+        try:
+            await self._relay(first)
+            async for chunk in stream:
+                await self._relay(chunk)
+                if self._content_chunks > self._chunks_max:
+                    end = pb.CUT
+                    break
+            self._call.phase = Phase.ENDING
+        except ProviderFailure as error:
+            self._call.phase = Phase.ENDING
+            end, failure = pb.BROKEN, error
+            self._usage = error.usage or self._usage
+        except ClientGone:
+            self._call.phase = Phase.ENDING
+            end = await self._client_gone(provider, stream)
+        except asyncio.CancelledError:
+            if self._call.interrupted is None:
+                raise
+            self._call.resume()
+            self._call.phase = Phase.ENDING
+            end = await self._stopped(self._call.interrupted, provider, stream)
+        finally:
+            await stream.aclose()
+        await self._end(provider, stream.generation_id, end, failure)
+
+    async def _begin(self, route: Route) -> tuple[AnswerStream, Chunk | None]:
+        self._order.upstream["model"] = route.upstream_id
+        stream = route.provider.stream(
+            orjson.dumps(self._order.upstream), self._call.trace_headers(), self._call.remaining_s()
+        )
+        try:
+            return stream, await anext(stream, None)
+        except BaseException:
+            await stream.aclose()
+            raise
+
+    async def _relay(self, chunk: Chunk | None) -> None:
+        """Pass one chunk on under our own id and model; usage stays back for the end."""
+        if chunk is None:
+            return
+        body = chunk.body
+        choices = body.get("choices")
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if "usage" in body:
+            self._shown_usage = body.pop("usage") or self._shown_usage
+            if not choices:
+                return
+        self._created = self._created or body.get("created") or 0
+        self._count(choices)
+        body["id"] = self._id
+        body["model"] = self._model
+        await self._answer.write(b"data: " + orjson.dumps(body) + b"\n\n")
+
+    def _count(self, choices: Any) -> None:
+        for choice in choices or ():
+            delta = choice.get("delta")
+            if not delta:
+                continue
+            content = delta.get("content") or delta.get("reasoning")
+            if type(content) is str:
+                self._content_chunks += 1
+                self._content_bytes += len(content.encode())
+            elif delta.get("tool_calls"):
+                self._content_bytes += len(orjson.dumps(delta["tool_calls"]))
+
+    async def _client_gone(self, provider: Provider, stream: AnswerStream) -> pb.CallEnd.ValueType:
+        if provider.abort_policy is AbortPolicy.READ_TO_END:
+            await self._read_to_end(stream)
+        return pb.CANCELLED
+
+    async def _stopped(self, reason: Interrupted, provider: Provider, stream: AnswerStream) -> pb.CallEnd.ValueType:
+        if reason is Interrupted.CLIENT_LEFT:
+            return await self._client_gone(provider, stream)
+        return pb.CUT
+
+    async def _read_to_end(self, stream: AnswerStream) -> None:
+        """Take what the provider bills anyway; only its usage matters now."""
+        try:
+            async for chunk in stream:
+                self._usage = chunk.usage or self._usage
+                self._count(chunk.body.get("choices"))
+        except ProviderFailure as failure:
+            self._usage = failure.usage or self._usage
+
+    async def _end(
+        self, provider: Provider, generation_id: str, end: pb.CallEnd.ValueType, failure: ProviderFailure | None
+    ) -> None:
+        if failure is not None and self._answer.withdraw():
+            raise failure  # the client gets the error alone, so it is the house that pays
+        if self._usage is None and generation_id and end != pb.COMPLETED:
+            self._usage = await self._ask_cost(provider, generation_id)
+        cost = cost_of(self._order.entry, self._usage, self._order.demand.images, self._own_count)
+        applied = await self._call.settle(self._order, cost, provider, generation_id, end)
+        if failure is not None:
+            await self._call.fail(failure.client_code)
+        elif end == pb.CUT and self._call.interrupted is not None:
+            await self._call.fail("provider_timeout")
+        else:
+            await self._finish(cost, applied, end)
+
+    def _own_count(self) -> tuple[int, int]:
+        completion = max(estimated_tokens(self._content_bytes), self._content_chunks)
+        return estimated_tokens(self._order.demand.prompt_tokens), completion
+
+    async def _ask_cost(self, provider: Provider, generation_id: str) -> Usage | None:
+        """What a broken-off generation cost, once the provider knows."""
+        for _ in range(COST_LOOKUPS):
+            try:
+                usage = await provider.generation(generation_id)
+            except ProviderFailure:
+                usage = None
+            if usage is not None:
+                return usage
+            await asyncio.sleep(COST_LOOKUP_PAUSE_S)
+        return None
+
+    async def _finish(self, cost: Cost, applied: Applied, end: pb.CallEnd.ValueType) -> None:
+        last = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created or int(time.time()),
+            "model": self._order.entry.id,
+        }
+        data = b""
+        if end == pb.CUT:
+            choice = {"index": 0, "delta": {}, "finish_reason": "length"}
+            data = b"data: " + orjson.dumps({**last, "choices": [choice]}) + b"\n\n"
+        last |= {
+            "choices": [],
+            "usage": own_usage(self._shown_usage, cost),
+            "cost": shown_cost(applied.outcome.charged_nano, self._order.currency),
+        }
+        await self._answer.finish(data + b"data: " + orjson.dumps(last) + b"\n\n" + DONE, applied.position)

@@ -1,0 +1,102 @@
+"""From what a provider reports to what is charged. Missing and zero are different values."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
+
+from core.catalogue import Entry
+from core.ledger.money import to_text
+from core.pricing import Tariff, atto_to_text, cost_to_atto, token_cost_atto
+from core.providers.port import Usage
+from proto.onysoft.v1 import ledger_pb2 as pb
+
+BYTES_PER_TOKEN = 4
+"""Our own count where a provider sends none: one token for each four UTF-8 bytes, and at least one a chunk."""
+
+TOKENS_MAX = 2**31
+
+
+class Cost(NamedTuple):
+    """Tokens, exact provider cost in atto-USD, and where the cost comes from."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost_atto: int
+    basis: pb.CostBasis.ValueType
+
+    def shown_usage(self) -> dict[str, Any]:
+        """OpenAI's usage object."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
+        }
+
+
+def cost_of(entry: Entry, usage: Usage | None, images: int, own_count: Callable[[], tuple[int, int]]) -> Cost:
+    """The cost of a call: the provider's word, else its tokens at the catalogue's price, else our own count.
+
+    `own_count` gives prompt and completion tokens; it is asked only where the provider's are missing. A provider that
+    names a cost of 0 for a priced model is not believed: its tokens are priced instead.
+    """
+    if usage is None or not _plausible(usage):
+        prompt, completion = own_count()
+        cost = token_cost_atto(entry.price, prompt, completion, 0, images)
+        return Cost(prompt, completion, 0, 0, cost, pb.ESTIMATED)
+    prompt, completion, cached, reasoning, cost_usd = usage
+    if cost_usd:
+        return Cost(prompt, completion, cached, reasoning, cost_to_atto(cost_usd), pb.PROVIDER_COST)
+    priced = token_cost_atto(entry.price, prompt, completion, cached, images)
+    basis = pb.PROVIDER_TOKENS if priced or cost_usd is None else pb.PROVIDER_COST
+    return Cost(prompt, completion, cached, reasoning, priced, basis)
+
+
+def _plausible(usage: Usage) -> bool:
+    prompt, completion, cached, reasoning, cost_usd = usage
+    return (
+        0 <= prompt < TOKENS_MAX
+        and 0 <= completion < TOKENS_MAX
+        and 0 <= cached < TOKENS_MAX
+        and 0 <= reasoning < TOKENS_MAX
+        and (cost_usd is None or cost_usd >= 0)
+    )
+
+
+def estimated_tokens(text_bytes: int) -> int:
+    """Tokens of a text by our own count."""
+    return -(-text_bytes // BYTES_PER_TOKEN)
+
+
+def settlement(
+    request_id: bytes, attempt: int, cost: Cost, tariff: Tariff, entry: Entry, end: pb.CallEnd.ValueType
+) -> pb.Event:
+    """The settlement of a call, with every part that its charge can be recomputed from.
+
+    Filled in where it lies: protobuf copies a message that is put into another.
+    """
+    event = pb.Event()
+    settled = event.request_settled
+    settled.request_id = request_id
+    settled.attempt = attempt
+    settled.charge_nano = tariff.charge_nano(cost.cost_atto)
+    settled.prompt_tokens = cost.prompt_tokens
+    settled.completion_tokens = cost.completion_tokens
+    settled.cached_tokens = cost.cached_tokens
+    settled.reasoning_tokens = cost.reasoning_tokens
+    settled.provider_cost_usd = atto_to_text(cost.cost_atto)
+    settled.fx_rate_nano = tariff.fx_rate_nano
+    settled.markup_bps = tariff.markup_bps
+    settled.price_version = entry.price.version
+    settled.basis = cost.basis
+    settled.end = end
+    return event
+
+
+def shown_cost(charged_nano: int, currency: str) -> dict[str, Any]:
+    """The `cost` object of an answer: an exact JSON number and the account's currency."""
+    return {"amount": orjson.Fragment(to_text(charged_nano)), "currency": currency}

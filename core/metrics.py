@@ -1,0 +1,37 @@
+"""The core's figures for Prometheus, collected from plain integers when they are asked for."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from core.resources import Resources
+from core.worker import Worker
+
+
+class CoreCollector(Collector):
+    """Amounts in nano-units over all currencies; they are for alarms, not for accounts."""
+
+    def __init__(self, resources: Resources, worker: Worker) -> None:
+        self._resources = resources
+        self._worker = worker
+
+    def collect(self) -> Iterator[Metric]:
+        """All figures of this core."""
+        counters, state = self._resources.counters, self._resources.replica.state
+        yield GaugeMetricFamily("onysoft_core_calls_running", "Calls in work", value=len(self._worker))
+        yield GaugeMetricFamily("onysoft_ledger_position", "Last ledger position folded", value=state.position)
+        yield GaugeMetricFamily("onysoft_open_requests", "Requests with a hold", value=len(state.requests))
+        yield GaugeMetricFamily("onysoft_models", "Callable models", value=len(self._resources.catalogue.entries))
+        yield CounterMetricFamily("onysoft_core_calls", "Calls taken", value=counters.calls)
+        yield CounterMetricFamily("onysoft_core_calls_refused_busy", "Calls refused: busy", value=counters.refused_busy)
+        yield CounterMetricFamily("onysoft_charged_nano", "Charged", value=counters.charged_nano)
+        yield CounterMetricFamily("onysoft_shortfall_nano", "Beyond hold and balance", value=counters.shortfall_nano)
+        failures = CounterMetricFamily("onysoft_core_failures", "Calls that ended with an error", labels=["code"])
+        for code, count in counters.failures.items():
+            failures.add_metric([code], count)
+        yield failures
+        settlements = CounterMetricFamily("onysoft_settlements", "Settlements by outcome", labels=["outcome"])
+        for name, count in counters.settlements.items():
+            settlements.add_metric([name], count)
+        yield settlements

@@ -1,0 +1,1 @@
+"""Adapters to the AI providers, all behind one port (`core.providers.port`)."""

@@ -1,0 +1,139 @@
+"""Which processes make an instance, on which ports, with which settings."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bus.server_config import render
+from launcher.child import Spec
+from launcher.folder import Folder
+from launcher.ports import free_ports, is_free, require_free
+from launcher.probe import http_probe, nats_probe
+
+_DEFAULT_EDGE_PORT = 8080
+_NATS_USER = "onysoft"
+_MODULE = (sys.executable, "-m", "cli.main")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person who starts the instance chose. `port` is the first edge's; 0: 8080 where free."""
+
+    data: Path
+    port: int = 0
+    edges: int = 1
+    cores: int = 1
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Chosen once for each start of an instance, kept over restarts of its processes."""
+
+    nats: int
+    sandbox: int
+    edges: tuple[int, ...]
+    admin: tuple[int, ...]
+    ops: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An instance's processes. The first stage must be ready before the others start; the last stops first."""
+
+    stages: tuple[tuple[Spec, ...], ...]
+    ports: Ports
+    secrets: dict[str, str]
+
+    @property
+    def nats_url(self) -> str:
+        """With user and password, for whoever may read dev.json."""
+        return f"nats://{_NATS_USER}:{self.secrets['nats_password']}@127.0.0.1:{self.ports.nats}"
+
+    @property
+    def base_urls(self) -> list[str]:
+        """One for each edge, as an SDK takes it."""
+        return [f"http://127.0.0.1:{port}/v1" for port in self.ports.edges]
+
+    @property
+    def admin_addresses(self) -> list[str]:
+        """One for each core."""
+        return [f"127.0.0.1:{port}" for port in self.ports.admin]
+
+
+def names(options: Options) -> list[str]:
+    """The Python processes of an instance."""
+    cores = [f"core-{number}" for number in range(1, options.cores + 1)]
+    edges = [f"edge-{number}" for number in range(1, options.edges + 1)]
+    return ["sandbox", *cores, "projections", *edges]
+
+
+def choose_ports(options: Options) -> Ports:
+    """Raises OperatorError when a port asked for is in use."""
+    if options.port:
+        edges = [require_free(options.port + number) for number in range(options.edges)]
+    else:
+        edges = [_DEFAULT_EDGE_PORT] if is_free(_DEFAULT_EDGE_PORT) else []
+    supervised = [*names(options), "supervisor"]
+    found = free_ports(2 + options.cores + options.edges + len(supervised))
+    free = iter(port for port in found if port not in edges)
+    while len(edges) < options.edges:
+        edges.append(next(free))
+    admin = tuple(next(free) for _ in range(options.cores))
+    return Ports(next(free), next(free), tuple(edges), admin, {name: next(free) for name in supervised})
+
+
+def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: Ports) -> Plan:
+    """What to start. Settings that are not decided here come from the environment, as everywhere."""
+    shared = {
+        **os.environ,
+        "ONYSOFT_NATS_URL": f"nats://127.0.0.1:{ports.nats}",
+        "ONYSOFT_NATS_USER": _NATS_USER,
+        "ONYSOFT_NATS_PASSWORD": secrets["nats_password"],
+        "ONYSOFT_KEY_PEPPER": secrets["key_pepper"],
+        "ONYSOFT_SANDBOX_URL": f"http://127.0.0.1:{ports.sandbox}",
+        "ONYSOFT_PROJECTIONS_DIR": str(folder.path / "projections"),
+    }
+    shared.setdefault("MALLOC_ARENA_MAX", "2")
+
+    def process(name: str, **own: str | int) -> Spec:
+        kind = name.partition("-")[0]
+        settings = {"PROCESS_NAME": name, "OPS_PORT": ports.ops[name], **own}
+        environment = {**shared, **{f"ONYSOFT_{key}": str(value) for key, value in settings.items()}}
+        listens = (ports.ops[name], *(int(port) for key, port in own.items() if key.endswith("_PORT")))
+        return Spec(name, (*_MODULE, kind), environment, http_probe(ports.ops[name]), listens)
+
+    journal = folder.path / "sandbox-journal.jsonl"
+    cores = [
+        process(f"core-{number}", ADMIN_PORT=port, ADMIN_TOKEN=secrets["admin_token"])
+        for number, port in enumerate(ports.admin, 1)
+    ]
+    edges = [process(f"edge-{number}", EDGE_PORT=port) for number, port in enumerate(ports.edges, 1)]
+    sandbox = process("sandbox", SANDBOX_PORT=ports.sandbox, SANDBOX_JOURNAL_PATH=str(journal))
+    stages = (
+        (_nats(folder, secrets, ports.nats), sandbox),
+        (process("projections"),),
+        tuple(cores),
+        tuple(edges),
+    )
+    return Plan(stages, ports, secrets)
+
+
+def _nats(folder: Folder, secrets: dict[str, str], port: int) -> Spec:
+    config = folder.path / "nats" / "server.conf"
+    config.parent.mkdir(exist_ok=True)
+    users = f'authorization {{ user: "{_NATS_USER}", password: "{secrets["nats_password"]}" }}\n'
+    text = render(port=port, store_dir=config.parent / "store", extra=users)
+    config.touch(mode=0o600)
+    config.write_text(text)
+    binary = Path(sys.executable).with_name("nats-server")
+    words = (str(binary), "--config", str(config))
+    environment = {**_nats_tuning(), **os.environ}
+    return Spec("nats", words, environment, nats_probe(port), (port,), inherit=(folder.lock,))
+
+
+def _nats_tuning() -> dict[str, str]:
+    """NATS shares this machine with everything else: fewer collections and fewer idle threads that look for work cost
+    it a quarter less CPU for a call (docs/performance.md)."""
+    return {"GOGC": "400", "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 2))}

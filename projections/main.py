@@ -1,0 +1,227 @@
+"""The projections process: one fold of the log, and every read model that comes out of it.
+
+Order within a flush: the directory first, then the store. A crash in between publishes the same records again.
+"""
+
+import asyncio
+import os
+import time
+
+import orjson
+from prometheus_client import REGISTRY
+
+from bus import snapshots
+from bus.connection import Connection
+from bus.directory import DirectoryMirror, publish_key
+from bus.errors import BusError
+from bus.streams import LEDGER, partition_of, provision
+from bus.tail import Entry, Tail
+from bus.transport import Message
+from bus.writer import LedgerWriter
+from core.ledger.state import State
+from projections import stories
+from projections.fold import Fold
+from projections.metrics import ProjectionsCollector
+from projections.store import Store
+from proto.onysoft.v1 import ledger_pb2 as pb
+from proto.onysoft.v1 import work_pb2
+from proto.onysoft.v1.directory_pb2 import KeyRecord
+from proto.onysoft.v1.snapshot_pb2 import Snapshot
+from runtime.log import log
+from runtime.ops import Ops
+from runtime.process import unless_stopped
+from runtime.settings import Settings
+
+NICENESS = 5
+"""Read models come after calls: where processor time is short, edges and cores get it first."""
+
+FLUSH_S = 0.25
+ASKS_MAX = 256
+FORGET_EVERY_S = 60.0
+FORGET_ROWS = 10_000
+
+
+class Projections:
+    """One fold, the store, the directory, snapshots and checkpoints."""
+
+    def __init__(self, connection: Connection, settings: Settings, partitions: int) -> None:
+        self.store = Store(settings.projections_dir)
+        self._connection = connection
+        self._settings = settings
+        self._partitions = partitions
+        self.writer = LedgerWriter(connection, partitions)
+        kept = self.store.snapshot()
+        state = State() if kept is None else State.from_snapshot(Snapshot.FromString(kept))
+        self.fold = Fold(state)
+        self.tail = Tail(connection, LEDGER, state.position, self._on_entry)
+        self._snapshot_position = state.position
+        self._checkpointed = max(state.fingerprints, default=0)
+        self._snapshot_at = 0.0
+        self._checkpoint_at = 0.0
+        self._forget_at = time.monotonic() + FORGET_EVERY_S
+        self._unpublished: dict[bytes, int] = {}
+        self._flushing = asyncio.Lock()
+        self._asks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Fold to the log's end, bring the directory up to date, take questions."""
+        await self.tail.start()
+        await self.tail.caught_up()
+        await self.writer.start()
+        await self._mend_directory()
+        await self.flush()
+        await self._connection.subscribe_direct("ask.request", self._on_ask, "projections")
+
+    async def _mend_directory(self) -> None:
+        """Publish the keys that the directory lacks or has wrong, after a crash or where the stream was lost."""
+        mirror = DirectoryMirror(self._connection)
+        await mirror.start()
+        await mirror.loaded()
+        for key in self.fold.state.keys.values():
+            known = mirror.keys.get(key.key_hash)
+            if known is None or known.revoked != key.revoked:
+                self._unpublished.setdefault(key.key_id, self.fold.state.position)
+        await mirror.stop()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Flush now and then until `stop`. Raises what stopped the fold."""
+        while not stop.is_set():
+            waiting = asyncio.ensure_future(stop.wait())
+            await asyncio.wait((waiting, self.tail.failure), timeout=FLUSH_S, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if self.tail.failure.done():
+                await self.tail.failure
+            await self.flush()
+
+    async def close(self) -> None:
+        """Write what is known, then stop."""
+        await self.writer.close()
+        await self.flush(snapshot=True)
+        await self.tail.stop()
+        self.store.close()
+
+    def _on_entry(self, entry: Entry) -> None:
+        batch, partition, outcomes = self.fold.apply(entry)
+        if batch.writer == self.writer.writer_id:
+            self.writer.applied(partition, batch.number, entry.position, self.fold.state.time_ms, outcomes)
+
+    async def flush(self, snapshot: bool = False) -> None:
+        """Directory, store, and where due a snapshot and a checkpoint."""
+        async with self._flushing:
+            await self._flush(snapshot)
+
+    async def _flush(self, snapshot: bool) -> None:
+        state = self.fold.state
+        enough = state.position - self._snapshot_position >= self._settings.snapshot_every_positions
+        due = enough and time.monotonic() >= self._snapshot_at
+        body = state.to_snapshot() if due or (snapshot and state.position > self._snapshot_position) else None
+        position = state.position
+        index, accounts, keys = self.fold.take()
+        self._unpublished.update(keys)
+        await self._publish_keys()
+        if position > self.store.position() or body is not None:
+            self.store.write(position, index, accounts, None if body is None else body.SerializeToString())
+        if body is not None:
+            self._snapshot_position = position
+            self._snapshot_at = time.monotonic() + self._settings.snapshot_every_s
+            await self._save(body)
+        self._checkpoint()
+        self._forget()
+
+    async def _publish_keys(self) -> None:
+        """Publish what is waiting; what fails waits for the next flush."""
+        for key_id, position in list(self._unpublished.items()):
+            try:
+                await self._publish_key(key_id, position)
+            except BusError as error:
+                log.warning("directory.unpublished", keys=len(self._unpublished), reason=type(error).__name__)
+                return
+            del self._unpublished[key_id]
+
+    async def _publish_key(self, key_id: bytes, position: int) -> None:
+        key = self.fold.state.keys[key_id]
+        record = KeyRecord(
+            key_id=key_id,
+            account_id=key.account_id,
+            partition=partition_of(key.account_id, self._partitions),
+            revoked=key.revoked,
+            position=position,
+        )
+        await publish_key(self._connection, key.key_hash, record)
+
+    async def _save(self, body: Snapshot) -> None:
+        try:
+            await snapshots.save(self._connection, body)
+        except BusError as error:
+            log.warning("snapshot.unsaved", position=body.position, reason=type(error).__name__)
+
+    def _checkpoint(self) -> None:
+        """State in the log what this fold was at the newest fingerprint, so that every replica compares."""
+        newest = max(self.fold.state.fingerprints, default=0)
+        now = time.monotonic()
+        if newest <= self._checkpointed or now < self._checkpoint_at:
+            return
+        chain_hash, digest = self.fold.state.fingerprints[newest]
+        checkpoint = pb.Checkpoint(position=newest, chain_hash=chain_hash, state_digest=digest)
+        self.writer.append(0, pb.Event(checkpoint=checkpoint))
+        self._checkpointed = newest
+        self._checkpoint_at = now + self._settings.checkpoint_every_s
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        if now < self._forget_at:
+            return
+        oldest_ms = time.time_ns() // 1_000_000 - self._settings.request_index_days * 86_400_000
+        deleted = self.store.forget_requests_before(oldest_ms.to_bytes(6, "big"), FORGET_ROWS)
+        self._forget_at = now + (FORGET_EVERY_S if deleted < FORGET_ROWS else FLUSH_S)
+
+    def _on_ask(self, message: Message) -> None:
+        if len(self._asks) < ASKS_MAX:
+            task = asyncio.create_task(self._reply(message))
+            self._asks.add(task)
+            task.add_done_callback(self._asks.discard)
+
+    async def _reply(self, message: Message) -> None:
+        ask = work_pb2.Ask.FromString(message.data)
+        try:
+            await self._reach(ask.min_position)
+            story = await stories.tell(self._connection, self.store, self.fold.state, ask.request_id, ask.account_id)
+            answer = work_pb2.Answer(json=orjson.dumps(story))
+        except stories.Unknown:
+            answer = work_pb2.Answer(code="not_found")
+        except BusError:
+            answer = work_pb2.Answer(code="service_unavailable")
+        answer.position = self.fold.state.position
+        self._connection.send(message.reply, answer.SerializeToString())
+
+    async def _reach(self, position: int) -> None:
+        """A caller that was just answered asks about that very call: wait until it is here, and written."""
+        if self.fold.state.position < position or not position:
+            await self.tail.caught_up()
+        await self.flush()
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the projections until `stop`; a log that cannot be folded ends the process, loudly."""
+    os.nice(NICENESS)
+    opening = Connection.open(settings, settings.process_name or "projections")
+    connection = await unless_stopped(stop, opening)
+    partitions = await unless_stopped(stop, provision(connection, settings))
+    projections = Projections(connection, settings, partitions)
+    started = False
+
+    def ready() -> str | None:
+        if not started:
+            return "folding the log"
+        return None if connection.connected else "no connection to NATS"
+
+    ops = Ops(settings, "projections", ready)
+    REGISTRY.register(ProjectionsCollector(projections.fold, projections.tail))
+    port = await ops.start()
+    await unless_stopped(stop, projections.start())
+    started = True
+    log.info("projections.ready", position=projections.fold.state.position, ops_port=port)
+    await projections.run(stop)
+    await projections.close()
+    await ops.close()
+    await connection.close()

@@ -1,0 +1,91 @@
+"""The SQLite file behind the read models: where each request stands in the log, accounts, and the fold's snapshot.
+
+One transaction a flush holds rows and the position they are true of, so a crash leaves the file at an earlier
+position, never between two. It is not the truth: deleted, it is built again from the log.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = "projections.sqlite"
+SCHEMA_VERSION = 1
+
+IndexRow = tuple[bytes, int, int, int, int, int, int]
+"""Request id, position, index in the batch, event's field number, outcome code, charged nano, shortfall nano."""
+
+AccountRow = tuple[bytes, int, int, int, int, int, int]
+"""Account id, currency, credits, charges, held, shortfall (nano), suspended."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One event of a request, and what the fold made of it."""
+
+    position: int
+    index: int
+    kind: int
+    code: int
+    charged_nano: int
+    shortfall_nano: int
+
+
+class Store:
+    """One process owns the file; a second one is refused by SQLite's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = sqlite3.connect(folder / FILE, isolation_level=None, timeout=2.0)
+        self._file.execute("PRAGMA journal_mode=WAL")
+        self._file.execute("PRAGMA synchronous=NORMAL")
+        self._file.executescript((Path(__file__).parent / "schema.sql").read_text())
+        version = self._file.execute("SELECT version FROM progress").fetchone()
+        if version is None:
+            self._file.execute("INSERT INTO progress (version, position) VALUES (?, 0)", (SCHEMA_VERSION,))
+        elif version[0] != SCHEMA_VERSION:
+            raise ValueError(f"{folder / FILE} has schema {version[0]}, this release needs {SCHEMA_VERSION}; delete it")
+
+    def position(self) -> int:
+        """The ledger position that the rows are true of."""
+        return int(self._file.execute("SELECT position FROM progress").fetchone()[0])
+
+    def snapshot(self) -> bytes | None:
+        """The newest snapshot kept here."""
+        row = self._file.execute("SELECT body FROM snapshot").fetchone()
+        return None if row is None else bytes(row[0])
+
+    def write(
+        self, position: int, index: list[IndexRow], accounts: Iterable[AccountRow], snapshot: bytes | None = None
+    ) -> None:
+        """One transaction. Rows that are there already (a replay) are replaced by themselves."""
+        file = self._file
+        file.execute("BEGIN IMMEDIATE")
+        file.executemany("INSERT OR REPLACE INTO request_event VALUES (?, ?, ?, ?, ?, ?, ?)", index)
+        file.executemany("INSERT OR REPLACE INTO account VALUES (?, ?, ?, ?, ?, ?, ?)", accounts)
+        file.execute("UPDATE progress SET position = ?", (position,))
+        if snapshot is not None:
+            file.execute("INSERT OR REPLACE INTO snapshot (one, position, body) VALUES (1, ?, ?)", (position, snapshot))
+        file.execute("COMMIT")
+
+    def events_of(self, request_id: bytes) -> list[IndexEntry]:
+        """Where a request stands in the log, in order."""
+        rows = self._file.execute(
+            "SELECT position, number, kind, code, charged_nano, shortfall_nano FROM request_event"
+            " WHERE request_id = ? ORDER BY position, number",
+            (request_id,),
+        )
+        return [IndexEntry(*row) for row in rows]
+
+    def forget_requests_before(self, request_id: bytes, most: int) -> int:
+        """Delete up to `most` rows of requests with a smaller (older) id; how many were deleted."""
+        cursor = self._file.execute(
+            "DELETE FROM request_event WHERE (request_id, position, number) IN"
+            " (SELECT request_id, position, number FROM request_event WHERE request_id < ? LIMIT ?)",
+            (request_id, most),
+        )
+        return cursor.rowcount
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

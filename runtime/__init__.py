@@ -1,0 +1,1 @@
+"""What every process of the gateway needs and none of them owns: settings, ids, the error catalogue, logs, ops."""

@@ -1,0 +1,107 @@
+"""Every setting of every process, under one name: `nats_url` here, `ONYSOFT_NATS_URL` in the environment.
+
+`onysoft config` prints them all with their source. Durations end in `_s` or `_ms`, sizes in `_bytes`.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment; wrong values are a clear error at start."""
+
+    model_config = SettingsConfigDict(env_prefix="ONYSOFT_", extra="ignore", frozen=True)
+
+    # Everywhere
+    nats_url: str = Field(default="nats://127.0.0.1:4222", description="NATS servers, comma separated")
+    nats_user: str = Field(default="", description="NATS user, where the server asks for one")
+    nats_password: SecretStr = Field(default=SecretStr(""), description="NATS password")
+    process_name: str = Field(default="", description="name in logs and metrics; default: kind of process and its id")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="lowest level that is logged"
+    )
+    ops_host: str = Field(
+        default="127.0.0.1", description="address of /healthz, /readyz and /metrics; never a public one"
+    )
+    ops_port: int = Field(
+        default=0, ge=0, le=65535, description="port of /healthz, /readyz and /metrics; 0: any free one"
+    )
+    drain_s: float = Field(default=20.0, ge=0, description="how long running calls may take to end after SIGTERM")
+
+    # Ledger
+    partitions: int = Field(default=16, ge=1, le=256, description="partitions of a ledger, fixed when it is created")
+    stream_replicas: Literal[1, 3, 5] = Field(default=1, description="JetStream replicas; 3 in production")
+    key_pepper: SecretStr = Field(default=SecretStr(""), description="secret mixed into the hash of every API key")
+
+    # Edge
+    edge_host: str = Field(default="127.0.0.1", description="address on which the edge serves clients")
+    edge_port: int = Field(default=8080, ge=0, le=65535, description="port on which the edge serves clients")
+    body_limit_bytes: int = Field(default=10_000_000, ge=1_000, description="largest request body")
+    header_limit_bytes: int = Field(default=32_768, ge=1_024, description="largest request line and headers together")
+    header_timeout_s: float = Field(default=10.0, gt=0, description="time for a request's headers to arrive")
+    body_timeout_s: float = Field(default=60.0, gt=0, description="longest pause while a request's body arrives")
+    core_patience_s: float = Field(
+        default=10.0, gt=0, description="how long an edge looks for a core before it answers 503"
+    )
+    core_silence_s: float = Field(
+        default=5.0, gt=0, description="silence after which an edge believes that a core is dead"
+    )
+    keep_alive_s: float = Field(default=15.0, gt=0, description="pause in a stream after which a comment line is sent")
+    max_connections: int = Field(
+        default=10_000, ge=1, description="client connections of one edge; more are closed at once"
+    )
+    max_calls_in_flight: int = Field(default=4_000, ge=1, description="calls one edge relays at a time; more get 503")
+    cors_origins: str = Field(
+        default="", description="origins that browsers may call from, comma separated; empty: none"
+    )
+
+    # Core
+    admin_host: str = Field(default="127.0.0.1", description="address of the gRPC admin service")
+    admin_port: int = Field(default=0, ge=0, le=65535, description="port of the gRPC admin service; 0: any free one")
+    admin_token: SecretStr = Field(default=SecretStr(""), description="bearer token of the gRPC admin service")
+    admin_address: str = Field(default="", description="where the CLI finds the admin service, host:port")
+    openrouter_url: str = Field(default="https://openrouter.ai/api/v1", description="base URL of OpenRouter's API")
+    openrouter_api_key: SecretStr = Field(
+        default=SecretStr(""), description="key for OpenRouter; without it the sandbox is used"
+    )
+    fallback_url: str = Field(
+        default="", description="base URL of an OpenAI-compatible provider that is tried second; empty: none"
+    )
+    fallback_api_key: SecretStr = Field(default=SecretStr(""), description="key for the second provider")
+    sandbox_url: str = Field(
+        default="", description="base URL of the sandbox, used in place of providers without a key"
+    )
+    catalogue_refresh_s: float = Field(
+        default=300.0, gt=0, description="how often the providers' model lists are read again"
+    )
+    hold_lease_s: float = Field(default=60.0, ge=5, description="a hold ends this long after it was last extended")
+    call_timeout_s: float = Field(default=600.0, gt=0, description="longest call, from admission to its end")
+    first_byte_timeout_s: float = Field(default=120.0, gt=0, description="longest wait for a provider's first byte")
+    provider_idle_timeout_s: float = Field(default=60.0, gt=0, description="longest pause within a provider's answer")
+    provider_connections: int = Field(default=1_000, ge=1, description="connections of one core to one provider")
+    core_calls_in_flight: int = Field(
+        default=4_000, ge=1, description="calls one core serves at a time; more are refused with 503"
+    )
+    useful_output_tokens: int = Field(
+        default=16, ge=1, description="below this many affordable output tokens a call is refused"
+    )
+
+    # Projections
+    projections_dir: Path = Field(default=Path("data/projections"), description="folder of the read models")
+    snapshot_every_positions: int = Field(default=4_096, ge=256, description="ledger positions between two snapshots")
+    snapshot_every_s: float = Field(default=60.0, ge=0, description="shortest time between two snapshots")
+
+    request_index_days: int = Field(default=90, ge=1, description="how long a request can be looked up by its id")
+    checkpoint_every_s: float = Field(
+        default=5.0, gt=0, description="shortest time between two checkpoints in the ledger"
+    )
+
+    # Sandbox
+    sandbox_host: str = Field(default="127.0.0.1", description="address of the sandbox")
+    sandbox_port: int = Field(default=0, ge=0, le=65535, description="port of the sandbox; 0: any free one")
+    sandbox_journal_path: str = Field(
+        default="", description="file in which the sandbox keeps its journal; empty: memory only"
+    )

@@ -1,0 +1,209 @@
+"""What the operator asked the sandbox to do wrong, and how fast it is to answer.
+
+A seeded counter decides which calls fail, so that a run can be repeated.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+WrongContent = Literal["", "not_json", "truncated", "html", "empty"]
+
+_MASK = (1 << 64) - 1
+_RATES_SUM_MAX = 1.0
+
+
+class BadControl(Exception):
+    """The text names the key that was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What may be restricted to some models. None: never."""
+
+    error_rates: dict[int, float] = field(default_factory=dict)
+    retry_after_s: int = 1
+    drop_before_headers: float = 0.0
+    error_after_tokens: int | None = None
+    drop_after_tokens: int | None = None
+    stall_after_tokens: int | None = None
+    wrong_content: WrongContent = ""
+    error_in_200: bool = False
+    missing_usage: bool = False
+    zero_cost: bool = False
+    ignore_max_tokens: bool = False
+    usage_in_last_delta: bool = False
+    byok: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What holds for every call. `tokens_per_second` 0: as fast as possible."""
+
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
+    first_token_ms: float = 0.0
+    tokens_per_second: float = 0.0
+    comments: bool = True
+    stamp: bool = False
+    seed: int = 0
+    generation_404_ms: float = 0.0
+    require_key: str = ""
+    only_models: tuple[str, ...] = ()
+
+
+_FAULT_FIELDS = {each.name: each for each in fields(Faults)}
+_PACE_FIELDS = {each.name: each for each in fields(Pace)}
+_NO_FAULTS = Faults()
+
+
+def _splitmix(value: int) -> int:
+    value = (value + 0x9E3779B97F4A7C15) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+def chance(seed: int, number: int) -> float:
+    """A number in [0, 1) that depends on the seed and the call's number alone."""
+    return _splitmix(_splitmix(seed & _MASK) ^ number) / 2**64
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise BadControl(f"{name}: a number from 0 is needed")
+    return float(value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise BadControl(f"{name}: a whole number from 0 is needed")
+    return value
+
+
+def _tokens(name: str, value: Any) -> int | None:
+    return None if value is None else _whole(name, value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadControl(f"{name}: true or false is needed")
+    return value
+
+
+def _rate(name: str, value: Any) -> float:
+    rate = _number(name, value)
+    if rate > 1:
+        raise BadControl(f"{name}: a rate from 0 to 1 is needed")
+    return rate
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadControl(f"{name}: a string is needed")
+    return value
+
+
+def _rates(name: str, value: Any) -> dict[int, float]:
+    if not isinstance(value, dict):
+        raise BadControl(f"{name}: an object of status and rate is needed")
+    rates = {}
+    for status, rate in value.items():
+        if not (status.isascii() and status.isdigit() and 400 <= int(status) <= 599):
+            raise BadControl(f"{name}: {status} is not an error status")
+        rates[int(status)] = _rate(name, rate)
+    if sum(rates.values()) > _RATES_SUM_MAX + 1e-9:
+        raise BadControl(f"{name}: the rates' sum is over 1")
+    return rates
+
+
+def _content(name: str, value: Any) -> str:
+    if value not in ("", "not_json", "truncated", "html", "empty"):
+        raise BadControl(f"{name}: not_json, truncated, html, empty or an empty string is needed")
+    return str(value)
+
+
+def _ids(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise BadControl(f"{name}: a list of model ids is needed")
+    return tuple(value)
+
+
+_READERS: dict[str, Any] = {
+    "error_rates": _rates,
+    "retry_after_s": _whole,
+    "drop_before_headers": _rate,
+    "error_after_tokens": _tokens,
+    "drop_after_tokens": _tokens,
+    "stall_after_tokens": _tokens,
+    "wrong_content": _content,
+    "seed": _whole,
+    "require_key": _text,
+    "only_models": _ids,
+    "latency_ms": _number,
+    "jitter_ms": _number,
+    "first_token_ms": _number,
+    "tokens_per_second": _number,
+    "generation_404_ms": _number,
+}
+
+
+class Control:
+    """The control in force, and the counter of the calls that its faults may hit."""
+
+    def __init__(self) -> None:
+        self._use(Faults(), Pace())
+
+    def _use(self, faults: Faults, pace: Pace) -> None:
+        self._faults = faults
+        self.pace = pace
+        self._only = frozenset(pace.only_models)
+        self._number = 0
+        self._jitter_number = 0
+
+    def put(self, wanted: Any) -> None:
+        """Replace what is in force by the defaults and `wanted` over them.
+
+        Raises BadControl, and changes nothing, when a key is unknown or a value does not fit.
+        """
+        if not isinstance(wanted, dict):
+            raise BadControl("control: an object is needed")
+        unknown = sorted(set(wanted) - set(_FAULT_FIELDS) - set(_PACE_FIELDS))
+        if unknown:
+            raise BadControl(f"{unknown[0]}: unknown key")
+        values = {name: _READERS.get(name, _flag)(name, value) for name, value in wanted.items()}
+        faults = replace(Faults(), **{name: values[name] for name in values if name in _FAULT_FIELDS})
+        pace = replace(Pace(), **{name: values[name] for name in values if name in _PACE_FIELDS})
+        self._use(faults, pace)
+
+    def shown(self) -> dict[str, Any]:
+        """What is in force; a required key is only said to be set."""
+        shown = {name: getattr(self._faults, name) for name in _FAULT_FIELDS}
+        shown |= {name: getattr(self.pace, name) for name in _PACE_FIELDS}
+        shown["error_rates"] = {str(status): rate for status, rate in self._faults.error_rates.items()}
+        shown["require_key"] = "(set)" if self.pace.require_key else ""
+        return shown
+
+    def faults_for(self, model_id: str) -> Faults:
+        """The faults that calls to a model meet."""
+        return _NO_FAULTS if self._only and model_id not in self._only else self._faults
+
+    def failure(self, faults: Faults) -> int:
+        """Status that the next call fails with, -1 to drop it before its headers, 0 to serve it."""
+        if not faults.error_rates and not faults.drop_before_headers:
+            return 0
+        drawn = chance(self.pace.seed, self._number)
+        self._number += 1
+        for status in sorted(faults.error_rates):
+            drawn -= faults.error_rates[status]
+            if drawn < 0:
+                return status
+        return -1 if drawn < faults.drop_before_headers else 0
+
+    def delay_s(self) -> float:
+        """Seconds before the next answer begins."""
+        pace = self.pace
+        delay_ms = pace.latency_ms
+        if pace.jitter_ms:
+            delay_ms += pace.jitter_ms * chance(~pace.seed, self._jitter_number)
+            self._jitter_number += 1
+        return delay_ms / 1000

@@ -1,0 +1,98 @@
+"""Requests that are refused by what they say."""
+
+import orjson
+import pytest
+
+from edge.validate import parse_chat
+from runtime.errors import Refusal
+
+GOOD = {"model": "a/b", "messages": [{"role": "user", "content": "x"}]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"temperature": 0},
+        {"temperature": 2.0},
+        {"top_p": 1},
+        {"max_tokens": 1},
+        {"n": 128},
+        {"stream": False},
+        {"stream_options": {"include_usage": True}},
+        {"temperature": None, "top_p": None, "max_tokens": None, "n": None, "stream": None, "models": None},
+        {"messages": [{"role": "user"}] * 300},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}] * 100},
+        {"something_new": {"a": [1]}},
+    ],
+)
+def test_what_sdks_send_passes(change: dict[str, object]) -> None:
+    """A valid call would be refused."""
+    assert parse_chat(orjson.dumps({**GOOD, **change})) == ("a/b", False)
+
+
+def test_a_streamed_call_is_seen() -> None:
+    """The client would wait for a whole answer."""
+    assert parse_chat(orjson.dumps({**GOOD, "stream": True})) == ("a/b", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"model": None}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": 7}, "model"),
+        ({"model": "m" * 257}, "model"),
+        ({"model": "m" * 1_000_000}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "user"}, "hi"]}, "messages[1]"),
+        ({"messages": [{"content": "hi"}]}, "messages[0].role"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"top_p": 1.01}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_completion_tokens": "9"}, "max_completion_tokens"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"stream": "true"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"stream_options": True}, "stream_options"),
+        ({"models": ["a/b", "c/d"]}, "models"),
+        ({"route": "fallback"}, "route"),
+    ],
+)
+def test_a_wrong_parameter_is_named(change: dict[str, object], detail: str) -> None:
+    """The developer would have to guess which parameter is wrong; a wrong value would be priced."""
+    with pytest.raises(Refusal) as caught:
+        parse_chat(orjson.dumps({**GOOD, **change}))
+    assert (caught.value.error.code, caught.value.detail) == ("invalid_request", detail)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"{",
+        b'{"model": "a/b", "messages": [{"role": "user", "content": NaN}]}',
+        b'{"model": "a\xff", "messages": []}',
+        b'{"model": "\\ud800", "messages": [{"role": "user"}]}',
+        b"[" * 100_000,
+        b'{"model":"a/b","messages":[{"role":"user"}],"x":' + b"[" * 300 + b"]" * 300 + b"}",
+        b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+    ],
+)
+def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+    """A core would fail on it, after money has been held."""
+    with pytest.raises(Refusal) as caught:
+        parse_chat(body)
+    assert (caught.value.error.code, caught.value.detail) == ("invalid_request", "JSON")
