@@ -28,6 +28,7 @@ PENDING_MESSAGES_MAX = 65_536  # of a subscription without the direct transport;
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 WAITING_LOG_S = 5.0
 SETTLE_TIMEOUT_S = 2.0
+LOSS_POLL_S = 0.005
 OUTBOX_MESSAGES_MAX = 16_384  # without the direct transport
 REQUESTS_MAX = 16_384  # waiting for their answer
 
@@ -61,6 +62,7 @@ class Direct:
         await self._leave()
 
     async def _leave(self) -> None:
+        await self._connection.loss_noticed()
         try:
             await self._subscription.unsubscribe()
         except (nats_errors.ConnectionClosedError, nats_errors.BadSubscriptionError):
@@ -295,6 +297,7 @@ class Connection:
         anything that this process sends afterwards; it is made anew after each reconnect.
         """
         guarded = _guarded(subject, callback)
+        await self.loss_noticed()
         subscription = await self.client.subscribe(
             subject,
             queue=queue,
@@ -306,6 +309,15 @@ class Connection:
         self._wire.direct[sid] = guarded
         self.write_queued()
         return Direct(self, subscription, sid)
+
+    async def loss_noticed(self) -> None:
+        """Wait until nats-py knows as well that its socket has closed.
+
+        In between, whatever has it write a command raises OSError; once it knows, it keeps the command for the next
+        connection. Heartbeats bound the wait.
+        """
+        while self._outbox is None and self.client.is_connected and not self._wire.open:  # noqa: ASYNC110
+            await asyncio.sleep(LOSS_POLL_S)
 
     def forget_direct(self, sid: bytes) -> None:
         """Called by a direct subscription that ends."""

@@ -51,6 +51,22 @@ async def test_a_request_is_answered(either: Connection) -> None:
     assert await either.request("ask.key", b"hello", 2.0) == b"hello!"
 
 
+async def test_a_subscription_may_be_made_while_the_socket_dies(connection: Connection) -> None:
+    """A tail that looks for another consumer just then would stop for good, and with it the process's fold."""
+    flusher = connection.client._flusher_task
+    assert flusher is not None
+    flusher.cancel()
+    await asyncio.gather(flusher, return_exceptions=True)
+    connection._wire.close()
+    assert connection.client.is_connected
+    got: list[bytes] = []
+    subscription = await connection.subscribe_direct("news", lambda message: got.append(message.data))
+    await until(lambda: connection.connected)
+    await until(lambda: connection.send("news", b"1") and bool(got))
+    connection._wire.close()
+    await subscription.unsubscribe()
+
+
 async def test_no_core_is_known_at_once(either: Connection) -> None:
     """A caller must not wait out its patience when no core is there."""
     with pytest.raises(NoCore):
