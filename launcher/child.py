@@ -122,7 +122,8 @@ class Child:
             lost = tuple(port for port in self.spec.ports if not is_free(port))
             self._on_death(Death(self.spec.name, pid, code, pause, self.deaths_in_row, lost))
             try:
-                await asyncio.wait_for(self._stopping.wait(), pause or 0.001)
+                async with asyncio.timeout(pause or 0.001):
+                    await self._stopping.wait()
             except TimeoutError:
                 pass
 
@@ -136,7 +137,7 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=self.spec.inherit,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=die_with(os.getpid()),
         )
         self._process = process
         if self._stopping.is_set():
@@ -169,8 +170,8 @@ def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
         pass
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """For the new process: be killed when the supervisor dies, however it dies. Only Linux can do that."""
+def die_with(parent: int) -> Callable[[], None] | None:
+    """For the new process: be killed when `parent` dies, however it dies. Only Linux can do that."""
     if _libc is None:
         return None
     prctl = _libc.prctl

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launcher.child import Child, Death
+from launcher.child import Child, Death, die_with
 from launcher.folder import PROJECT, Folder
 from launcher.plan import Options, choose_ports, make_plan
 from launcher.screen import LogFile, Screen
@@ -119,7 +119,9 @@ class Supervisor:
             "ONYSOFT_ADMIN_TOKEN": self._plan.secrets["admin_token"],
         }
         words = (sys.executable, "-m", "launcher.demo", str(self._folder.path))
-        process = await asyncio.create_subprocess_exec(*words, cwd=PROJECT, env=environment, start_new_session=True)
+        process = await asyncio.create_subprocess_exec(
+            *words, cwd=PROJECT, env=environment, start_new_session=True, preexec_fn=die_with(os.getpid())
+        )
         waits = [asyncio.create_task(process.wait()), asyncio.create_task(stop.wait())]
         done, waiting = await asyncio.wait(waits, timeout=_DEMO_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
@@ -211,6 +213,7 @@ class Supervisor:
 
 async def _pause(wake: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(wake.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await wake.wait()
     except TimeoutError:
         pass

@@ -176,6 +176,30 @@ def test_nothing_outlives_a_killed_supervisor(data: Path) -> None:
     assert up.stop() == 0
 
 
+def started_for(data: Path) -> list[psutil.Process]:
+    """Processes whose environment or command line names the folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), *process.environ().values()]
+        except psutil.Error:
+            continue
+        if any(str(data) in word for word in words) and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("children", [1, 2, 4])
+def test_nothing_outlives_a_supervisor_that_is_killed_while_it_starts(data: Path, children: int) -> None:
+    """A process that was just forked has not yet asked to die with its parent."""
+    up = Up(data)
+    supervisor = psutil.Process(up.process.pid)
+    up.until(lambda: len(supervisor.children()) >= children)
+    up.process.kill()
+    up.process.wait()
+    up.until(lambda: not started_for(data), START_S)
+
+
 def test_a_port_that_somebody_takes_meanwhile_is_not_fought_for(data: Path) -> None:
     """The edge would die again and again, and nobody would know why."""
     port = free_ports(1)[0]
