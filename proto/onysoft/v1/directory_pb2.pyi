@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -30,12 +32,23 @@ class KeyRecord(_message.Message):
     PARTITION_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    ALLOWED_IPS_FIELD_NUMBER: _builtins.int
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     key_id: _builtins.bytes
     account_id: _builtins.bytes
     partition: _builtins.int
     revoked: _builtins.bool
     position: _builtins.int
     """of the event behind it; an older record never replaces a newer one"""
+    expires_ms: _builtins.int
+    """unix; 0: never. For a replaced secret, the end of its grace"""
+    secret: _builtins.int
+    """which of the key's secrets this is"""
+    @_builtins.property
+    def allowed_ips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """addresses and ranges; empty: any"""
+
     def __init__(
         self,
         *,
@@ -44,10 +57,13 @@ class KeyRecord(_message.Message):
         partition: _builtins.int = ...,
         revoked: _builtins.bool = ...,
         position: _builtins.int = ...,
+        allowed_ips: _abc.Iterable[_builtins.str] | None = ...,
+        expires_ms: _builtins.int = ...,
+        secret: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_id", b"key_id", "partition", b"partition", "position", b"position", "revoked", b"revoked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "allowed_ips", b"allowed_ips", "expires_ms", b"expires_ms", "key_id", b"key_id", "partition", b"partition", "position", b"position", "revoked", b"revoked", "secret", b"secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -64,11 +80,17 @@ class ModelRecord(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ALIAS_OF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     created: _builtins.int
     active: _builtins.bool
     price_version: _builtins.bytes
+    kind: _builtins.str
+    """chat, image, video, audio, voice, music"""
+    alias_of: _builtins.str
+    """the id is another name for this model"""
     def __init__(
         self,
         *,
@@ -77,10 +99,12 @@ class ModelRecord(_message.Message):
         created: _builtins.int = ...,
         active: _builtins.bool = ...,
         price_version: _builtins.bytes = ...,
+        kind: _builtins.str = ...,
+        alias_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "created", b"created", "id", b"id", "name", b"name", "price_version", b"price_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "alias_of", b"alias_of", "created", b"created", "id", b"id", "kind", b"kind", "name", b"name", "price_version", b"price_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

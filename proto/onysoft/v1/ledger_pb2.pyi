@@ -47,6 +47,8 @@ class _AccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountKi
     PROJECT: _AccountKind.ValueType  # 2
     PARTNER: _AccountKind.ValueType  # 3
     PARTNER_CUSTOMER: _AccountKind.ValueType  # 4
+    ORGANISATION: _AccountKind.ValueType  # 5
+    PARTNER_PROJECT: _AccountKind.ValueType  # 6
 
 class AccountKind(_AccountKind, metaclass=_AccountKindEnumTypeWrapper): ...
 
@@ -55,6 +57,8 @@ USER: AccountKind.ValueType  # 1
 PROJECT: AccountKind.ValueType  # 2
 PARTNER: AccountKind.ValueType  # 3
 PARTNER_CUSTOMER: AccountKind.ValueType  # 4
+ORGANISATION: AccountKind.ValueType  # 5
+PARTNER_PROJECT: AccountKind.ValueType  # 6
 Global___AccountKind: _TypeAlias = AccountKind  # noqa: Y015
 
 class _CostBasis:
@@ -123,6 +127,10 @@ class _ReleaseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Release
     VERDICT_TOO_LATE: _ReleaseReason.ValueType  # 5
     """admitted after the core had given up waiting"""
     CORE_STOPPED: _ReleaseReason.ValueType  # 6
+    GENERATION_FAILED: _ReleaseReason.ValueType  # 7
+    """the provider says that the task failed"""
+    GENERATION_EXPIRED: _ReleaseReason.ValueType  # 8
+    """the provider does not know the task any more, or it took too long"""
 
 class ReleaseReason(_ReleaseReason, metaclass=_ReleaseReasonEnumTypeWrapper): ...
 
@@ -134,6 +142,10 @@ CLIENT_LEFT: ReleaseReason.ValueType  # 4
 VERDICT_TOO_LATE: ReleaseReason.ValueType  # 5
 """admitted after the core had given up waiting"""
 CORE_STOPPED: ReleaseReason.ValueType  # 6
+GENERATION_FAILED: ReleaseReason.ValueType  # 7
+"""the provider says that the task failed"""
+GENERATION_EXPIRED: ReleaseReason.ValueType  # 8
+"""the provider does not know the task any more, or it took too long"""
 Global___ReleaseReason: _TypeAlias = ReleaseReason  # noqa: Y015
 
 @_typing.final
@@ -188,6 +200,28 @@ class Event(_message.Message):
     HOLD_EXTENDED_FIELD_NUMBER: _builtins.int
     REQUEST_SETTLED_FIELD_NUMBER: _builtins.int
     REQUEST_RELEASED_FIELD_NUMBER: _builtins.int
+    CREDIT_REVERSED_FIELD_NUMBER: _builtins.int
+    CREDIT_MOVED_FIELD_NUMBER: _builtins.int
+    KEY_ROTATED_FIELD_NUMBER: _builtins.int
+    KEY_CHANGED_FIELD_NUMBER: _builtins.int
+    KEY_SUSPENDED_FIELD_NUMBER: _builtins.int
+    KEY_RESUMED_FIELD_NUMBER: _builtins.int
+    LIMIT_SET_FIELD_NUMBER: _builtins.int
+    LIMIT_CLEARED_FIELD_NUMBER: _builtins.int
+    MODEL_BLOCKED_FIELD_NUMBER: _builtins.int
+    MODEL_UNBLOCKED_FIELD_NUMBER: _builtins.int
+    MARKUP_SET_FIELD_NUMBER: _builtins.int
+    MARKUP_CLEARED_FIELD_NUMBER: _builtins.int
+    FX_RATE_PROPOSED_FIELD_NUMBER: _builtins.int
+    MODEL_SET_FIELD_NUMBER: _builtins.int
+    MODEL_ACTIVATED_FIELD_NUMBER: _builtins.int
+    MODEL_DEACTIVATED_FIELD_NUMBER: _builtins.int
+    ALIAS_SET_FIELD_NUMBER: _builtins.int
+    ALIAS_REMOVED_FIELD_NUMBER: _builtins.int
+    TASK_SUBMITTED_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """who did it, as an id; no effect on any verdict. Empty: the gateway itself"""
     @_builtins.property
     def rules_activated(self) -> Global___RulesActivated: ...
     @_builtins.property
@@ -214,6 +248,44 @@ class Event(_message.Message):
     def request_settled(self) -> Global___RequestSettled: ...
     @_builtins.property
     def request_released(self) -> Global___RequestReleased: ...
+    @_builtins.property
+    def credit_reversed(self) -> Global___CreditReversed: ...
+    @_builtins.property
+    def credit_moved(self) -> Global___CreditMoved: ...
+    @_builtins.property
+    def key_rotated(self) -> Global___KeyRotated: ...
+    @_builtins.property
+    def key_changed(self) -> Global___KeyChanged: ...
+    @_builtins.property
+    def key_suspended(self) -> Global___KeySuspended: ...
+    @_builtins.property
+    def key_resumed(self) -> Global___KeyResumed: ...
+    @_builtins.property
+    def limit_set(self) -> Global___LimitSet: ...
+    @_builtins.property
+    def limit_cleared(self) -> Global___LimitCleared: ...
+    @_builtins.property
+    def model_blocked(self) -> Global___ModelBlocked: ...
+    @_builtins.property
+    def model_unblocked(self) -> Global___ModelUnblocked: ...
+    @_builtins.property
+    def markup_set(self) -> Global___MarkupSet: ...
+    @_builtins.property
+    def markup_cleared(self) -> Global___MarkupCleared: ...
+    @_builtins.property
+    def fx_rate_proposed(self) -> Global___FxRateProposed: ...
+    @_builtins.property
+    def model_set(self) -> Global___ModelSet: ...
+    @_builtins.property
+    def model_activated(self) -> Global___ModelActivated: ...
+    @_builtins.property
+    def model_deactivated(self) -> Global___ModelDeactivated: ...
+    @_builtins.property
+    def alias_set(self) -> Global___AliasSet: ...
+    @_builtins.property
+    def alias_removed(self) -> Global___AliasRemoved: ...
+    @_builtins.property
+    def task_submitted(self) -> Global___TaskSubmitted: ...
     def __init__(
         self,
         *,
@@ -230,12 +302,32 @@ class Event(_message.Message):
         hold_extended: Global___HoldExtended | None = ...,
         request_settled: Global___RequestSettled | None = ...,
         request_released: Global___RequestReleased | None = ...,
+        credit_reversed: Global___CreditReversed | None = ...,
+        credit_moved: Global___CreditMoved | None = ...,
+        key_rotated: Global___KeyRotated | None = ...,
+        key_changed: Global___KeyChanged | None = ...,
+        key_suspended: Global___KeySuspended | None = ...,
+        key_resumed: Global___KeyResumed | None = ...,
+        limit_set: Global___LimitSet | None = ...,
+        limit_cleared: Global___LimitCleared | None = ...,
+        model_blocked: Global___ModelBlocked | None = ...,
+        model_unblocked: Global___ModelUnblocked | None = ...,
+        markup_set: Global___MarkupSet | None = ...,
+        markup_cleared: Global___MarkupCleared | None = ...,
+        fx_rate_proposed: Global___FxRateProposed | None = ...,
+        model_set: Global___ModelSet | None = ...,
+        model_activated: Global___ModelActivated | None = ...,
+        model_deactivated: Global___ModelDeactivated | None = ...,
+        alias_set: Global___AliasSet | None = ...,
+        alias_removed: Global___AliasRemoved | None = ...,
+        task_submitted: Global___TaskSubmitted | None = ...,
+        actor: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account_opened", b"account_opened", "account_resumed", b"account_resumed", "account_suspended", b"account_suspended", "checkpoint", b"checkpoint", "credit_added", b"credit_added", "event", b"event", "fx_rate_set", b"fx_rate_set", "hold_extended", b"hold_extended", "key_issued", b"key_issued", "key_revoked", b"key_revoked", "request_opened", b"request_opened", "request_released", b"request_released", "request_settled", b"request_settled", "rules_activated", b"rules_activated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_opened", b"account_opened", "account_resumed", b"account_resumed", "account_suspended", b"account_suspended", "alias_removed", b"alias_removed", "alias_set", b"alias_set", "checkpoint", b"checkpoint", "credit_added", b"credit_added", "credit_moved", b"credit_moved", "credit_reversed", b"credit_reversed", "event", b"event", "fx_rate_proposed", b"fx_rate_proposed", "fx_rate_set", b"fx_rate_set", "hold_extended", b"hold_extended", "key_changed", b"key_changed", "key_issued", b"key_issued", "key_resumed", b"key_resumed", "key_revoked", b"key_revoked", "key_rotated", b"key_rotated", "key_suspended", b"key_suspended", "limit_cleared", b"limit_cleared", "limit_set", b"limit_set", "markup_cleared", b"markup_cleared", "markup_set", b"markup_set", "model_activated", b"model_activated", "model_blocked", b"model_blocked", "model_deactivated", b"model_deactivated", "model_set", b"model_set", "model_unblocked", b"model_unblocked", "request_opened", b"request_opened", "request_released", b"request_released", "request_settled", b"request_settled", "rules_activated", b"rules_activated", "task_submitted", b"task_submitted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_opened", b"account_opened", "account_resumed", b"account_resumed", "account_suspended", b"account_suspended", "checkpoint", b"checkpoint", "credit_added", b"credit_added", "event", b"event", "fx_rate_set", b"fx_rate_set", "hold_extended", b"hold_extended", "key_issued", b"key_issued", "key_revoked", b"key_revoked", "request_opened", b"request_opened", "request_released", b"request_released", "request_settled", b"request_settled", "rules_activated", b"rules_activated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_opened", b"account_opened", "account_resumed", b"account_resumed", "account_suspended", b"account_suspended", "actor", b"actor", "alias_removed", b"alias_removed", "alias_set", b"alias_set", "checkpoint", b"checkpoint", "credit_added", b"credit_added", "credit_moved", b"credit_moved", "credit_reversed", b"credit_reversed", "event", b"event", "fx_rate_proposed", b"fx_rate_proposed", "fx_rate_set", b"fx_rate_set", "hold_extended", b"hold_extended", "key_changed", b"key_changed", "key_issued", b"key_issued", "key_resumed", b"key_resumed", "key_revoked", b"key_revoked", "key_rotated", b"key_rotated", "key_suspended", b"key_suspended", "limit_cleared", b"limit_cleared", "limit_set", b"limit_set", "markup_cleared", b"markup_cleared", "markup_set", b"markup_set", "model_activated", b"model_activated", "model_blocked", b"model_blocked", "model_deactivated", b"model_deactivated", "model_set", b"model_set", "model_unblocked", b"model_unblocked", "request_opened", b"request_opened", "request_released", b"request_released", "request_settled", b"request_settled", "rules_activated", b"rules_activated", "task_submitted", b"task_submitted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["rules_activated", "checkpoint", "fx_rate_set", "account_opened", "account_suspended", "account_resumed", "credit_added", "key_issued", "key_revoked", "request_opened", "hold_extended", "request_settled", "request_released"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["rules_activated", "checkpoint", "fx_rate_set", "account_opened", "account_suspended", "account_resumed", "credit_added", "key_issued", "key_revoked", "request_opened", "hold_extended", "request_settled", "request_released", "credit_reversed", "credit_moved", "key_rotated", "key_changed", "key_suspended", "key_resumed", "limit_set", "limit_cleared", "model_blocked", "model_unblocked", "markup_set", "markup_cleared", "fx_rate_proposed", "model_set", "model_activated", "model_deactivated", "alias_set", "alias_removed", "task_submitted"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -298,24 +390,65 @@ class FxRateSet(_message.Message):
     BASE_FIELD_NUMBER: _builtins.int
     QUOTE_FIELD_NUMBER: _builtins.int
     RATE_NANO_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     base: Global___Currency.ValueType
     quote: Global___Currency.ValueType
     rate_nano: _builtins.int
     """units of quote for one unit of base, times 10^9"""
+    source: _builtins.str
+    """`manual`, `tcmb` …"""
+    reference: _builtins.str
+    """such as the bulletin's day; set again under the reference of the current rate, it has no effect"""
     def __init__(
         self,
         *,
         base: Global___Currency.ValueType = ...,
         quote: Global___Currency.ValueType = ...,
         rate_nano: _builtins.int = ...,
+        source: _builtins.str = ...,
+        reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "quote", b"quote", "rate_nano", b"rate_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "quote", b"quote", "rate_nano", b"rate_nano", "reference", b"reference", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FxRateSet: _TypeAlias = FxRateSet  # noqa: Y015
+
+@_typing.final
+class FxRateProposed(_message.Message):
+    """A rate that jumped too far to be taken without a person. It waits; setting any rate for the pair ends the wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_FIELD_NUMBER: _builtins.int
+    QUOTE_FIELD_NUMBER: _builtins.int
+    RATE_NANO_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    base: Global___Currency.ValueType
+    quote: Global___Currency.ValueType
+    rate_nano: _builtins.int
+    source: _builtins.str
+    reference: _builtins.str
+    def __init__(
+        self,
+        *,
+        base: Global___Currency.ValueType = ...,
+        quote: Global___Currency.ValueType = ...,
+        rate_nano: _builtins.int = ...,
+        source: _builtins.str = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "quote", b"quote", "rate_nano", b"rate_nano", "reference", b"reference", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FxRateProposed: _TypeAlias = FxRateProposed  # noqa: Y015
 
 @_typing.final
 class AccountOpened(_message.Message):
@@ -327,6 +460,7 @@ class AccountOpened(_message.Message):
     MARKUP_BPS_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_DAY_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
     account_id: _builtins.bytes
     kind: Global___AccountKind.ValueType
     currency: Global___Currency.ValueType
@@ -335,6 +469,10 @@ class AccountOpened(_message.Message):
     """0: no limit"""
     requests_per_day: _builtins.int
     """0: no limit; the day is Europe/Istanbul's"""
+    parent_id: _builtins.bytes
+    """The account above: a project's organisation, a partner's for its projects and customers. Empty: a billing root.
+    A partner customer's calls move its parent's balance too, in the parent's currency.
+    """
     def __init__(
         self,
         *,
@@ -344,10 +482,11 @@ class AccountOpened(_message.Message):
         markup_bps: _builtins.int = ...,
         requests_per_minute: _builtins.int = ...,
         requests_per_day: _builtins.int = ...,
+        parent_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "currency", b"currency", "kind", b"kind", "markup_bps", b"markup_bps", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "currency", b"currency", "kind", b"kind", "markup_bps", b"markup_bps", "parent_id", b"parent_id", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,30 +557,223 @@ class CreditAdded(_message.Message):
 Global___CreditAdded: _TypeAlias = CreditAdded  # noqa: Y015
 
 @_typing.final
+class CreditReversed(_message.Message):
+    """A refund or chargeback. The balance stops at what is free; the rest is a receivable, taken from later credits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_NANO_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.bytes
+    amount_nano: _builtins.int
+    reference: _builtins.str
+    """counts once for each account"""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.bytes = ...,
+        amount_nano: _builtins.int = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount_nano", b"amount_nano", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditReversed: _TypeAlias = CreditReversed  # noqa: Y015
+
+@_typing.final
+class CreditMoved(_message.Message):
+    """From an account to another of the same billing root, such as a partner to its project. Counts once for each
+    reference of the giving account, and only when all of it is free there.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    TO_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_NANO_FIELD_NUMBER: _builtins.int
+    TO_AMOUNT_NANO_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    from_account_id: _builtins.bytes
+    to_account_id: _builtins.bytes
+    amount_nano: _builtins.int
+    """in the giving account's currency"""
+    to_amount_nano: _builtins.int
+    """in the receiving account's currency"""
+    reference: _builtins.str
+    def __init__(
+        self,
+        *,
+        from_account_id: _builtins.bytes = ...,
+        to_account_id: _builtins.bytes = ...,
+        amount_nano: _builtins.int = ...,
+        to_amount_nano: _builtins.int = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_nano", b"amount_nano", "from_account_id", b"from_account_id", "reference", b"reference", "to_account_id", b"to_account_id", "to_amount_nano", b"to_amount_nano"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditMoved: _TypeAlias = CreditMoved  # noqa: Y015
+
+@_typing.final
 class KeyIssued(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     KEY_HASH_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     key_id: _builtins.bytes
     account_id: _builtins.bytes
     key_hash: _builtins.bytes
     """32 bytes: HMAC-SHA-256 of the key under the server's pepper"""
+    @_builtins.property
+    def policy(self) -> Global___KeyPolicy: ...
     def __init__(
         self,
         *,
         key_id: _builtins.bytes = ...,
         account_id: _builtins.bytes = ...,
         key_hash: _builtins.bytes = ...,
+        policy: Global___KeyPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "key_id", b"key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "key_id", b"key_id", "policy", b"policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KeyIssued: _TypeAlias = KeyIssued  # noqa: Y015
+
+@_typing.final
+class KeyPolicy(_message.Message):
+    """What a key may be used for, beyond its account. Empty fields allow everything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    ALLOWED_MODELS_FIELD_NUMBER: _builtins.int
+    ALLOWED_IPS_FIELD_NUMBER: _builtins.int
+    expires_ms: _builtins.int
+    """the log's time from which it is refused; 0: never"""
+    @_builtins.property
+    def allowed_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """patterns: exact, `prefix*`, `*`"""
+
+    @_builtins.property
+    def allowed_ips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IPv4 or IPv6 addresses and ranges (CIDR); enforced by edges"""
+
+    def __init__(
+        self,
+        *,
+        expires_ms: _builtins.int = ...,
+        allowed_models: _abc.Iterable[_builtins.str] | None = ...,
+        allowed_ips: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_ips", b"allowed_ips", "allowed_models", b"allowed_models", "expires_ms", b"expires_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyPolicy: _TypeAlias = KeyPolicy  # noqa: Y015
+
+@_typing.final
+class KeyChanged(_message.Message):
+    """Replaces a key's policy as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.bytes
+    @_builtins.property
+    def policy(self) -> Global___KeyPolicy: ...
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.bytes = ...,
+        policy: Global___KeyPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyChanged: _TypeAlias = KeyChanged  # noqa: Y015
+
+@_typing.final
+class KeyRotated(_message.Message):
+    """A new secret for the same key: limits, use and policy stay. The old secret works for `grace_ms` of the log's time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    KEY_HASH_FIELD_NUMBER: _builtins.int
+    GRACE_MS_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.bytes
+    key_hash: _builtins.bytes
+    grace_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.bytes = ...,
+        key_hash: _builtins.bytes = ...,
+        grace_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace_ms", b"grace_ms", "key_hash", b"key_hash", "key_id", b"key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyRotated: _TypeAlias = KeyRotated  # noqa: Y015
+
+@_typing.final
+class KeySuspended(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeySuspended: _TypeAlias = KeySuspended  # noqa: Y015
+
+@_typing.final
+class KeyResumed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyResumed: _TypeAlias = KeyResumed  # noqa: Y015
 
 @_typing.final
 class KeyRevoked(_message.Message):
@@ -463,6 +795,370 @@ class KeyRevoked(_message.Message):
 Global___KeyRevoked: _TypeAlias = KeyRevoked  # noqa: Y015
 
 @_typing.final
+class LimitSet(_message.Message):
+    """Limits of an account or key for the models of a pattern (exact, `prefix*`, `*`). A field that is absent stays as it
+    is; 0 removes it. For daily_requests, daily_tokens and monthly_tokens the most specific pattern that has the field
+    governs a model, and its use counts there alone. What was used is never reset: a limit finds what its models have
+    used in the window. Windows are Europe/Istanbul's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_DAY_FIELD_NUMBER: _builtins.int
+    DAILY_REQUESTS_FIELD_NUMBER: _builtins.int
+    DAILY_TOKENS_FIELD_NUMBER: _builtins.int
+    MONTHLY_TOKENS_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.bytes
+    pattern: _builtins.str
+    requests_per_minute: _builtins.int
+    requests_per_day: _builtins.int
+    daily_requests: _builtins.int
+    daily_tokens: _builtins.int
+    monthly_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.bytes = ...,
+        pattern: _builtins.str = ...,
+        requests_per_minute: _builtins.int | None = ...,
+        requests_per_day: _builtins.int | None = ...,
+        daily_requests: _builtins.int | None = ...,
+        daily_tokens: _builtins.int | None = ...,
+        monthly_tokens: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_daily_requests", b"_daily_requests", "_daily_tokens", b"_daily_tokens", "_monthly_tokens", b"_monthly_tokens", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "daily_requests", b"daily_requests", "daily_tokens", b"daily_tokens", "monthly_tokens", b"monthly_tokens", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_requests", b"_daily_requests", "_daily_tokens", b"_daily_tokens", "_monthly_tokens", b"_monthly_tokens", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "daily_requests", b"daily_requests", "daily_tokens", b"daily_tokens", "monthly_tokens", b"monthly_tokens", "owner_id", b"owner_id", "pattern", b"pattern", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__daily_requests: _TypeAlias = _typing.Literal["daily_requests"]  # noqa: Y015
+    _WhichOneofArgType__daily_requests: _TypeAlias = _typing.Literal["_daily_requests", b"_daily_requests"]  # noqa: Y015
+    _WhichOneofReturnType__daily_tokens: _TypeAlias = _typing.Literal["daily_tokens"]  # noqa: Y015
+    _WhichOneofArgType__daily_tokens: _TypeAlias = _typing.Literal["_daily_tokens", b"_daily_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__monthly_tokens: _TypeAlias = _typing.Literal["monthly_tokens"]  # noqa: Y015
+    _WhichOneofArgType__monthly_tokens: _TypeAlias = _typing.Literal["_monthly_tokens", b"_monthly_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_day: _TypeAlias = _typing.Literal["requests_per_day"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_day: _TypeAlias = _typing.Literal["_requests_per_day", b"_requests_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_minute: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_requests) -> _WhichOneofReturnType__daily_requests | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_tokens) -> _WhichOneofReturnType__daily_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__monthly_tokens) -> _WhichOneofReturnType__monthly_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_day) -> _WhichOneofReturnType__requests_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
+
+Global___LimitSet: _TypeAlias = LimitSet  # noqa: Y015
+
+@_typing.final
+class LimitCleared(_message.Message):
+    """Removes every limit of the owner under this pattern."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.bytes
+    pattern: _builtins.str
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.bytes = ...,
+        pattern: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_id", b"owner_id", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitCleared: _TypeAlias = LimitCleared  # noqa: Y015
+
+@_typing.final
+class ModelBlocked(_message.Message):
+    """Calls of an account (and all below it) or a key to models of the pattern are refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.bytes
+    pattern: _builtins.str
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.bytes = ...,
+        pattern: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_id", b"owner_id", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelBlocked: _TypeAlias = ModelBlocked  # noqa: Y015
+
+@_typing.final
+class ModelUnblocked(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.bytes
+    pattern: _builtins.str
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.bytes = ...,
+        pattern: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_id", b"owner_id", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelUnblocked: _TypeAlias = ModelUnblocked  # noqa: Y015
+
+@_typing.final
+class MarkupSet(_message.Message):
+    """The account's markup for models of a pattern; `*` replaces the one it was opened with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    MARKUP_BPS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.bytes
+    pattern: _builtins.str
+    markup_bps: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.bytes = ...,
+        pattern: _builtins.str = ...,
+        markup_bps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "markup_bps", b"markup_bps", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkupSet: _TypeAlias = MarkupSet  # noqa: Y015
+
+@_typing.final
+class MarkupCleared(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.bytes
+    pattern: _builtins.str
+    """not `*`"""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.bytes = ...,
+        pattern: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkupCleared: _TypeAlias = MarkupCleared  # noqa: Y015
+
+@_typing.final
+class ModelSet(_message.Message):
+    """One version of a catalogue entry, whole. `price` is canonical JSON of decimals; its version is the first 8 bytes of
+    its SHA-256.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_MAX_FIELD_NUMBER: _builtins.int
+    OUTPUT_STATED_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    IMAGE_OUTPUT_FIELD_NUMBER: _builtins.int
+    DEFAULTS_FIELD_NUMBER: _builtins.int
+    TOKENIZER_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    kind: _builtins.str
+    """chat, image, video, audio, voice, music"""
+    name: _builtins.str
+    created: _builtins.int
+    context_length: _builtins.int
+    output_tokens_max: _builtins.int
+    output_stated: _builtins.bool
+    """the provider names its output limit"""
+    price: _builtins.bytes
+    price_version: _builtins.bytes
+    image_output: _builtins.bool
+    defaults: _builtins.bytes
+    """JSON object: parameters that are added where the caller left them out"""
+    tokenizer: _builtins.str
+    """the provider's name for the model's tokenizer family"""
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRoute]: ...
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        name: _builtins.str = ...,
+        created: _builtins.int = ...,
+        context_length: _builtins.int = ...,
+        output_tokens_max: _builtins.int = ...,
+        output_stated: _builtins.bool = ...,
+        price: _builtins.bytes = ...,
+        price_version: _builtins.bytes = ...,
+        routes: _abc.Iterable[Global___ModelRoute] | None = ...,
+        image_output: _builtins.bool = ...,
+        defaults: _builtins.bytes = ...,
+        tokenizer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "created", b"created", "defaults", b"defaults", "image_output", b"image_output", "kind", b"kind", "model_id", b"model_id", "name", b"name", "output_stated", b"output_stated", "output_tokens_max", b"output_tokens_max", "price", b"price", "price_version", b"price_version", "routes", b"routes", "tokenizer", b"tokenizer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelSet: _TypeAlias = ModelSet  # noqa: Y015
+
+@_typing.final
+class ModelRoute(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    UPSTREAM_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    upstream_id: _builtins.str
+    order: _builtins.int
+    """lower first"""
+    weight: _builtins.int
+    """share among routes of one order; 0 counts as 1"""
+    price: _builtins.bytes
+    """where it differs from the entry's"""
+    price_version: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        upstream_id: _builtins.str = ...,
+        order: _builtins.int = ...,
+        weight: _builtins.int = ...,
+        price: _builtins.bytes = ...,
+        price_version: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "price", b"price", "price_version", b"price_version", "provider", b"provider", "upstream_id", b"upstream_id", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelRoute: _TypeAlias = ModelRoute  # noqa: Y015
+
+@_typing.final
+class ModelActivated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelActivated: _TypeAlias = ModelActivated  # noqa: Y015
+
+@_typing.final
+class ModelDeactivated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelDeactivated: _TypeAlias = ModelDeactivated  # noqa: Y015
+
+@_typing.final
+class AliasSet(_message.Message):
+    """Another name for a model. An alias is never a model's id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    model_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AliasSet: _TypeAlias = AliasSet  # noqa: Y015
+
+@_typing.final
+class AliasRemoved(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AliasRemoved: _TypeAlias = AliasRemoved  # noqa: Y015
+
+@_typing.final
 class RequestOpened(_message.Message):
     """Asks for a hold. The fold's verdict on it, not its presence, admits the call."""
 
@@ -476,6 +1172,10 @@ class RequestOpened(_message.Message):
     HOLD_NANO_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    PARENT_HOLD_NANO_FIELD_NUMBER: _builtins.int
+    HOLD_TOKENS_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    KEY_SECRET_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     attempt: _builtins.int
     """1, 2 …; an attempt supersedes the open attempt before it"""
@@ -486,6 +1186,14 @@ class RequestOpened(_message.Message):
     lease_ms: _builtins.int
     """the hold ends this long after the log's time of this event, unless extended"""
     price_version: _builtins.bytes
+    parent_hold_nano: _builtins.int
+    """a partner customer's call: what the parent holds, in its currency"""
+    hold_tokens: _builtins.int
+    """most tokens of prompt and output; held against token limits"""
+    free: _builtins.bool
+    """the model's price is zero: the free-model count applies"""
+    key_secret: _builtins.int
+    """which secret of the key the caller showed: 0 the first, 1 after one rotation …"""
     def __init__(
         self,
         *,
@@ -497,10 +1205,14 @@ class RequestOpened(_message.Message):
         hold_nano: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
         price_version: _builtins.bytes = ...,
+        parent_hold_nano: _builtins.int = ...,
+        hold_tokens: _builtins.int = ...,
+        free: _builtins.bool = ...,
+        key_secret: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempt", b"attempt", "hold_nano", b"hold_nano", "key_id", b"key_id", "lease_ms", b"lease_ms", "model", b"model", "price_version", b"price_version", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempt", b"attempt", "free", b"free", "hold_nano", b"hold_nano", "hold_tokens", b"hold_tokens", "key_id", b"key_id", "key_secret", b"key_secret", "lease_ms", b"lease_ms", "model", b"model", "parent_hold_nano", b"parent_hold_nano", "price_version", b"price_version", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -514,12 +1226,16 @@ class HoldExtended(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     ADD_NANO_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
+    ADD_PARENT_NANO_FIELD_NUMBER: _builtins.int
+    ADD_TOKENS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     attempt: _builtins.int
     add_nano: _builtins.int
     """0: only the lease"""
     lease_ms: _builtins.int
     """from the log's time of this event"""
+    add_parent_nano: _builtins.int
+    add_tokens: _builtins.int
     def __init__(
         self,
         *,
@@ -527,14 +1243,51 @@ class HoldExtended(_message.Message):
         attempt: _builtins.int = ...,
         add_nano: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
+        add_parent_nano: _builtins.int = ...,
+        add_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_nano", b"add_nano", "attempt", b"attempt", "lease_ms", b"lease_ms", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_nano", b"add_nano", "add_parent_nano", b"add_parent_nano", "add_tokens", b"add_tokens", "attempt", b"attempt", "lease_ms", b"lease_ms", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HoldExtended: _TypeAlias = HoldExtended  # noqa: Y015
+
+@_typing.final
+class TaskSubmitted(_message.Message):
+    """The provider has taken a media task. Its request stays open, without a core, for `lease_ms` of the log's time; only
+    another extension of the lease, a settlement or a release ends it sooner.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    PROVIDER_TASK_ID_FIELD_NUMBER: _builtins.int
+    LEASE_MS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    attempt: _builtins.int
+    provider: _builtins.str
+    provider_task_id: _builtins.str
+    lease_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        attempt: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        provider_task_id: _builtins.str = ...,
+        lease_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "lease_ms", b"lease_ms", "provider", b"provider", "provider_task_id", b"provider_task_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskSubmitted: _TypeAlias = TaskSubmitted  # noqa: Y015
 
 @_typing.final
 class RequestSettled(_message.Message):
@@ -556,6 +1309,12 @@ class RequestSettled(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_CALLS_FIELD_NUMBER: _builtins.int
+    PARENT_CHARGE_NANO_FIELD_NUMBER: _builtins.int
+    PARENT_FX_RATE_NANO_FIELD_NUMBER: _builtins.int
+    PARENT_MARKUP_BPS_FIELD_NUMBER: _builtins.int
+    COUNTED_BY_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    QUANTITIES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     attempt: _builtins.int
     charge_nano: _builtins.int
@@ -577,6 +1336,18 @@ class RequestSettled(_message.Message):
     """the provider's name for what it generated"""
     provider_calls: _builtins.int
     """calls made to providers, failed ones included"""
+    parent_charge_nano: _builtins.int
+    """a partner customer's call: asked of the parent, in its currency"""
+    parent_fx_rate_nano: _builtins.int
+    """parent's currency for one USD"""
+    parent_markup_bps: _builtins.int
+    """the account's charge is cost × (1 + parent's markup) × (1 + own markup) × rate"""
+    counted_by: _builtins.str
+    """how the tokens of an estimate were counted"""
+    images: _builtins.int
+    """input images, where the price counts them"""
+    quantities: _builtins.str
+    """media: canonical JSON of the price's conditions and quantities"""
     def __init__(
         self,
         *,
@@ -596,10 +1367,16 @@ class RequestSettled(_message.Message):
         provider: _builtins.str = ...,
         generation_id: _builtins.str = ...,
         provider_calls: _builtins.int = ...,
+        parent_charge_nano: _builtins.int = ...,
+        parent_fx_rate_nano: _builtins.int = ...,
+        parent_markup_bps: _builtins.int = ...,
+        counted_by: _builtins.str = ...,
+        images: _builtins.int = ...,
+        quantities: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "basis", b"basis", "cached_tokens", b"cached_tokens", "charge_nano", b"charge_nano", "completion_tokens", b"completion_tokens", "end", b"end", "fx_rate_nano", b"fx_rate_nano", "generation_id", b"generation_id", "markup_bps", b"markup_bps", "price_version", b"price_version", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "provider_calls", b"provider_calls", "provider_cost_usd", b"provider_cost_usd", "reasoning_tokens", b"reasoning_tokens", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "basis", b"basis", "cached_tokens", b"cached_tokens", "charge_nano", b"charge_nano", "completion_tokens", b"completion_tokens", "counted_by", b"counted_by", "end", b"end", "fx_rate_nano", b"fx_rate_nano", "generation_id", b"generation_id", "images", b"images", "markup_bps", b"markup_bps", "parent_charge_nano", b"parent_charge_nano", "parent_fx_rate_nano", b"parent_fx_rate_nano", "parent_markup_bps", b"parent_markup_bps", "price_version", b"price_version", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "provider_calls", b"provider_calls", "provider_cost_usd", b"provider_cost_usd", "quantities", b"quantities", "reasoning_tokens", b"reasoning_tokens", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

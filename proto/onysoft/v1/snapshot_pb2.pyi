@@ -37,6 +37,9 @@ class Snapshot(_message.Message):
     WRITERS_FIELD_NUMBER: _builtins.int
     FX_RATES_FIELD_NUMBER: _builtins.int
     FINGERPRINTS_FIELD_NUMBER: _builtins.int
+    FX_STATES_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     chain_hash: _builtins.bytes
     state_digest: _builtins.bytes
@@ -56,6 +59,12 @@ class Snapshot(_message.Message):
     def fx_rates(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.FxRateSet]: ...
     @_builtins.property
     def fingerprints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fingerprint]: ...
+    @_builtins.property
+    def fx_states(self) -> _containers.RepeatedCompositeFieldContainer[Global___FxRateState]: ...
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelState]: ...
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.AliasSet]: ...
     def __init__(
         self,
         *,
@@ -71,10 +80,13 @@ class Snapshot(_message.Message):
         writers: _abc.Iterable[Global___WriterState] | None = ...,
         fx_rates: _abc.Iterable[_ledger_pb2.FxRateSet] | None = ...,
         fingerprints: _abc.Iterable[Global___Fingerprint] | None = ...,
+        fx_states: _abc.Iterable[Global___FxRateState] | None = ...,
+        models: _abc.Iterable[Global___ModelState] | None = ...,
+        aliases: _abc.Iterable[_ledger_pb2.AliasSet] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "chain_hash", b"chain_hash", "ended", b"ended", "fingerprints", b"fingerprints", "fx_rates", b"fx_rates", "keys", b"keys", "position", b"position", "requests", b"requests", "rules_version", b"rules_version", "state_digest", b"state_digest", "time_ms", b"time_ms", "writers", b"writers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "aliases", b"aliases", "chain_hash", b"chain_hash", "ended", b"ended", "fingerprints", b"fingerprints", "fx_rates", b"fx_rates", "fx_states", b"fx_states", "keys", b"keys", "models", b"models", "position", b"position", "requests", b"requests", "rules_version", b"rules_version", "state_digest", b"state_digest", "time_ms", b"time_ms", "writers", b"writers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -100,6 +112,12 @@ class AccountState(_message.Message):
     DAY_REQUESTS_FIELD_NUMBER: _builtins.int
     REFERENCES_FIELD_NUMBER: _builtins.int
     REQUESTS_SETTLED_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    RECEIVABLE_NANO_FIELD_NUMBER: _builtins.int
+    MARKUPS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    FREE_TIMES_MS_FIELD_NUMBER: _builtins.int
+    LAST_USED_MS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.bytes
     kind: _ledger_pb2.AccountKind.ValueType
     currency: _ledger_pb2.Currency.ValueType
@@ -115,8 +133,17 @@ class AccountState(_message.Message):
     day: _builtins.int
     day_requests: _builtins.int
     requests_settled: _builtins.int
+    parent_id: _builtins.bytes
+    receivable_nano: _builtins.int
+    last_used_ms: _builtins.int
     @_builtins.property
     def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def markups(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternBps]: ...
+    @_builtins.property
+    def owner(self) -> Global___OwnerState: ...
+    @_builtins.property
+    def free_times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -136,14 +163,188 @@ class AccountState(_message.Message):
         day_requests: _builtins.int = ...,
         references: _abc.Iterable[_builtins.str] | None = ...,
         requests_settled: _builtins.int = ...,
+        parent_id: _builtins.bytes = ...,
+        receivable_nano: _builtins.int = ...,
+        markups: _abc.Iterable[Global___PatternBps] | None = ...,
+        owner: Global___OwnerState | None = ...,
+        free_times_ms: _abc.Iterable[_builtins.int] | None = ...,
+        last_used_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "charges_nano", b"charges_nano", "credits_nano", b"credits_nano", "currency", b"currency", "day", b"day", "day_requests", b"day_requests", "kind", b"kind", "markup_bps", b"markup_bps", "minute", b"minute", "minute_requests", b"minute_requests", "references", b"references", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "requests_settled", b"requests_settled", "shortfall_nano", b"shortfall_nano", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "charges_nano", b"charges_nano", "credits_nano", b"credits_nano", "currency", b"currency", "day", b"day", "day_requests", b"day_requests", "free_times_ms", b"free_times_ms", "kind", b"kind", "last_used_ms", b"last_used_ms", "markup_bps", b"markup_bps", "markups", b"markups", "minute", b"minute", "minute_requests", b"minute_requests", "owner", b"owner", "parent_id", b"parent_id", "receivable_nano", b"receivable_nano", "references", b"references", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "requests_settled", b"requests_settled", "shortfall_nano", b"shortfall_nano", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AccountState: _TypeAlias = AccountState  # noqa: Y015
+
+@_typing.final
+class OwnerState(_message.Message):
+    """What accounts and keys have alike: limits, blocks, and use by model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitState]: ...
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___UseState]: ...
+    def __init__(
+        self,
+        *,
+        limits: _abc.Iterable[Global___LimitState] | None = ...,
+        blocks: _abc.Iterable[_builtins.str] | None = ...,
+        uses: _abc.Iterable[Global___UseState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "limits", b"limits", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerState: _TypeAlias = OwnerState  # noqa: Y015
+
+@_typing.final
+class PatternBps(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    BPS_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    bps: _builtins.int
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        bps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bps", b"bps", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PatternBps: _TypeAlias = PatternBps  # noqa: Y015
+
+@_typing.final
+class LimitState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    kind: _builtins.int
+    """the field number in LimitSet"""
+    most: _builtins.int
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        kind: _builtins.int = ...,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "most", b"most", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitState: _TypeAlias = LimitState  # noqa: Y015
+
+@_typing.final
+class UseState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    MINUTE_FIELD_NUMBER: _builtins.int
+    MINUTE_REQUESTS_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    DAY_REQUESTS_FIELD_NUMBER: _builtins.int
+    DAY_TOKENS_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    MONTH_TOKENS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    minute: _builtins.int
+    minute_requests: _builtins.int
+    day: _builtins.int
+    day_requests: _builtins.int
+    day_tokens: _builtins.int
+    month: _builtins.int
+    month_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        minute: _builtins.int = ...,
+        minute_requests: _builtins.int = ...,
+        day: _builtins.int = ...,
+        day_requests: _builtins.int = ...,
+        day_tokens: _builtins.int = ...,
+        month: _builtins.int = ...,
+        month_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "day_requests", b"day_requests", "day_tokens", b"day_tokens", "minute", b"minute", "minute_requests", b"minute_requests", "model", b"model", "month", b"month", "month_tokens", b"month_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UseState: _TypeAlias = UseState  # noqa: Y015
+
+@_typing.final
+class FxRateState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_FIELD_NUMBER: _builtins.int
+    SET_MS_FIELD_NUMBER: _builtins.int
+    PROPOSED_FIELD_NUMBER: _builtins.int
+    set_ms: _builtins.int
+    @_builtins.property
+    def rate(self) -> _ledger_pb2.FxRateSet: ...
+    @_builtins.property
+    def proposed(self) -> _ledger_pb2.FxRateProposed: ...
+    def __init__(
+        self,
+        *,
+        rate: _ledger_pb2.FxRateSet | None = ...,
+        set_ms: _builtins.int = ...,
+        proposed: _ledger_pb2.FxRateProposed | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposed", b"proposed", "rate", b"rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proposed", b"proposed", "rate", b"rate", "set_ms", b"set_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FxRateState: _TypeAlias = FxRateState  # noqa: Y015
+
+@_typing.final
+class ModelState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    active: _builtins.bool
+    @_builtins.property
+    def set(self) -> _ledger_pb2.ModelSet: ...
+    def __init__(
+        self,
+        *,
+        set: _ledger_pb2.ModelSet | None = ...,
+        active: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["set", b"set"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "set", b"set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 @_typing.final
 class KeyState(_message.Message):
@@ -153,10 +354,40 @@ class KeyState(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     KEY_HASH_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    OLD_HASH_FIELD_NUMBER: _builtins.int
+    OLD_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    LAST_USED_MS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_DAY_FIELD_NUMBER: _builtins.int
+    MINUTE_FIELD_NUMBER: _builtins.int
+    MINUTE_REQUESTS_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    DAY_REQUESTS_FIELD_NUMBER: _builtins.int
     key_id: _builtins.bytes
     account_id: _builtins.bytes
     key_hash: _builtins.bytes
     revoked: _builtins.bool
+    suspended: _builtins.bool
+    secret: _builtins.int
+    """rotations so far"""
+    old_hash: _builtins.bytes
+    """the secret before, until `old_until_ms`"""
+    old_until_ms: _builtins.int
+    last_used_ms: _builtins.int
+    requests_per_minute: _builtins.int
+    requests_per_day: _builtins.int
+    minute: _builtins.int
+    minute_requests: _builtins.int
+    day: _builtins.int
+    day_requests: _builtins.int
+    @_builtins.property
+    def policy(self) -> _ledger_pb2.KeyPolicy: ...
+    @_builtins.property
+    def owner(self) -> Global___OwnerState: ...
     def __init__(
         self,
         *,
@@ -164,10 +395,23 @@ class KeyState(_message.Message):
         account_id: _builtins.bytes = ...,
         key_hash: _builtins.bytes = ...,
         revoked: _builtins.bool = ...,
+        suspended: _builtins.bool = ...,
+        policy: _ledger_pb2.KeyPolicy | None = ...,
+        secret: _builtins.int = ...,
+        old_hash: _builtins.bytes = ...,
+        old_until_ms: _builtins.int = ...,
+        last_used_ms: _builtins.int = ...,
+        owner: Global___OwnerState | None = ...,
+        requests_per_minute: _builtins.int = ...,
+        requests_per_day: _builtins.int = ...,
+        minute: _builtins.int = ...,
+        minute_requests: _builtins.int = ...,
+        day: _builtins.int = ...,
+        day_requests: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "key_id", b"key_id", "revoked", b"revoked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "day", b"day", "day_requests", b"day_requests", "key_hash", b"key_hash", "key_id", b"key_id", "last_used_ms", b"last_used_ms", "minute", b"minute", "minute_requests", b"minute_requests", "old_hash", b"old_hash", "old_until_ms", b"old_until_ms", "owner", b"owner", "policy", b"policy", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "revoked", b"revoked", "secret", b"secret", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -184,6 +428,11 @@ class OpenRequest(_message.Message):
     DEADLINE_MS_FIELD_NUMBER: _builtins.int
     EXPIRED_FIELD_NUMBER: _builtins.int
     EXPIRED_MS_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PARENT_HOLD_NANO_FIELD_NUMBER: _builtins.int
+    HOLD_TOKENS_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     attempt: _builtins.int
     account_id: _builtins.bytes
@@ -192,6 +441,11 @@ class OpenRequest(_message.Message):
     expired: _builtins.bool
     """its hold is free again; a settlement may still come"""
     expired_ms: _builtins.int
+    key_id: _builtins.bytes
+    model: _builtins.str
+    parent_hold_nano: _builtins.int
+    hold_tokens: _builtins.int
+    task: _builtins.bool
     def __init__(
         self,
         *,
@@ -202,10 +456,15 @@ class OpenRequest(_message.Message):
         deadline_ms: _builtins.int = ...,
         expired: _builtins.bool = ...,
         expired_ms: _builtins.int = ...,
+        key_id: _builtins.bytes = ...,
+        model: _builtins.str = ...,
+        parent_hold_nano: _builtins.int = ...,
+        hold_tokens: _builtins.int = ...,
+        task: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempt", b"attempt", "deadline_ms", b"deadline_ms", "expired", b"expired", "expired_ms", b"expired_ms", "hold_nano", b"hold_nano", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempt", b"attempt", "deadline_ms", b"deadline_ms", "expired", b"expired", "expired_ms", b"expired_ms", "hold_nano", b"hold_nano", "hold_tokens", b"hold_tokens", "key_id", b"key_id", "model", b"model", "parent_hold_nano", b"parent_hold_nano", "request_id", b"request_id", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

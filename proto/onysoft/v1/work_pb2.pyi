@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -39,6 +41,8 @@ class WorkRequest(_message.Message):
     TRACESTATE_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     BODY_REF_FIELD_NUMBER: _builtins.int
+    KEY_SECRET_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     """12 bytes; as text `req_` + 24 hex"""
     attempt: _builtins.int
@@ -54,6 +58,10 @@ class WorkRequest(_message.Message):
     tracestate: _builtins.str
     body: _builtins.bytes
     """the client's JSON, when it is at most 256 KiB"""
+    key_secret: _builtins.int
+    """which secret of the key the caller showed"""
+    language: _builtins.str
+    """of messages that a core writes: `tr` or `en`"""
     @_builtins.property
     def body_ref(self) -> Global___BodyRef:
         """else where to pull it from"""
@@ -74,10 +82,12 @@ class WorkRequest(_message.Message):
         tracestate: _builtins.str = ...,
         body: _builtins.bytes = ...,
         body_ref: Global___BodyRef | None = ...,
+        key_secret: _builtins.int = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body_ref", b"body_ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempt", b"attempt", "body", b"body", "body_ref", b"body_ref", "edge", b"edge", "key_id", b"key_id", "model", b"model", "partition", b"partition", "patience_ms", b"patience_ms", "request_id", b"request_id", "stream", b"stream", "traceparent", b"traceparent", "tracestate", b"tracestate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempt", b"attempt", "body", b"body", "body_ref", b"body_ref", "edge", b"edge", "key_id", b"key_id", "key_secret", b"key_secret", "language", b"language", "model", b"model", "partition", b"partition", "patience_ms", b"patience_ms", "request_id", b"request_id", "stream", b"stream", "traceparent", b"traceparent", "tracestate", b"tracestate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,6 +333,9 @@ class Answer(_message.Message):
     PARTITION_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    ALLOWED_IPS_FIELD_NUMBER: _builtins.int
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    KEY_SECRET_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """empty: found; else a code of the error catalogue"""
     json: _builtins.bytes
@@ -332,8 +345,12 @@ class Answer(_message.Message):
     partition: _builtins.int
     position: _builtins.int
     """what the answer is true of"""
+    expires_ms: _builtins.int
+    key_secret: _builtins.int
     @_builtins.property
     def rate_limit(self) -> Global___RateLimit: ...
+    @_builtins.property
+    def allowed_ips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -344,10 +361,13 @@ class Answer(_message.Message):
         partition: _builtins.int = ...,
         position: _builtins.int = ...,
         rate_limit: Global___RateLimit | None = ...,
+        allowed_ips: _abc.Iterable[_builtins.str] | None = ...,
+        expires_ms: _builtins.int = ...,
+        key_secret: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "code", b"code", "json", b"json", "key_id", b"key_id", "partition", b"partition", "position", b"position", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "allowed_ips", b"allowed_ips", "code", b"code", "expires_ms", b"expires_ms", "json", b"json", "key_id", b"key_id", "key_secret", b"key_secret", "partition", b"partition", "position", b"position", "rate_limit", b"rate_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
