@@ -1,24 +1,22 @@
-"""`onysoft account …`, `key …`, `balance`."""
+"""`onysoft account …`, `balance`."""
 
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from cli import shapes
 from cli.session import Session
+from cli.shapes import Shape
+from cli.shapes import accounts as shapes
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1.ledger_pb2 import AccountKind, Currency
 
 accounts = typer.Typer(help="Accounts: open, credit, show, list, suspend, resume.")
-keys = typer.Typer(help="API keys: issue, revoke, list.")
 
 _ACCOUNT_COLUMNS = ("account_id", "name", "kind", "currency", "balance", "held", "available", "suspended")
-_KEY_COLUMNS = ("key_id", "name", "revoked")
 _PAGE = 500
 
 AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="acc_ and 24 hex digits")]
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="key_ and 24 hex digits")]
 
 
 class Kind(StrEnum):
@@ -86,7 +84,7 @@ def show_account(context: typer.Context, account: AccountArgument) -> None:
 def list_accounts(context: typer.Context) -> None:
     """List all accounts."""
     session: Session = context.obj
-    found: list[shapes.Shape] = []
+    found: list[Shape] = []
     after = ""
     while True:
         page = session.call("ListAccounts", admin.ListAccountsRequest(limit=_PAGE, after=after)).accounts
@@ -115,30 +113,3 @@ def balance(context: typer.Context, account: AccountArgument) -> None:
     """Show what an account has, holds and can spend."""
     session: Session = context.obj
     session.show(shapes.balance(session.call("GetBalance", admin.AccountRef(account_id=account))))
-
-
-@keys.command("issue")
-def issue(
-    context: typer.Context,
-    account: AccountArgument,
-    name: Annotated[str, typer.Option(help="what people call the key; not part of the ledger")],
-) -> None:
-    """Make an API key. It is shown this once."""
-    session: Session = context.obj
-    request = admin.IssueKeyRequest(account_id=account, name=name)
-    session.show(shapes.issued(session.call("IssueKey", request)), "keep this key now: it is not shown again")
-
-
-@keys.command("revoke")
-def revoke(context: typer.Context, key: KeyArgument) -> None:
-    """Refuse a key from now on, for good."""
-    session: Session = context.obj
-    session.show(shapes.key(session.call("RevokeKey", admin.KeyRef(key_id=key))), "revoked")
-
-
-@keys.command("list")
-def list_keys(context: typer.Context, account: AccountArgument) -> None:
-    """List the keys of an account."""
-    session: Session = context.obj
-    found = session.call("ListKeys", admin.AccountRef(account_id=account)).keys
-    session.show_all("keys", [shapes.key(key) for key in found], _KEY_COLUMNS)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import accounts, ledger, operate
+from cli import accounts, fx, keys, ledger, models, operate
 from cli.client import CallFailed
 from cli.instance import NoInstance
 from cli.main import PROCESSES
@@ -24,10 +24,10 @@ app = typer.Typer(
     help="Operate the gateway. Amounts are decimals in the account's currency.",
 )
 app.add_typer(accounts.accounts, name="account")
-app.add_typer(accounts.keys, name="key")
+app.add_typer(keys.keys, name="key")
 app.command("balance")(accounts.balance)
-app.add_typer(operate.fx, name="fx")
-app.add_typer(operate.models, name="models")
+app.add_typer(fx.fx, name="fx")
+app.add_typer(models.models, name="models")
 app.add_typer(ledger.ledger, name="ledger")
 app.command("config")(operate.config)
 app.command("status")(operate.status)

@@ -8,8 +8,9 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli import shapes
 from cli.session import Session
+from cli.shapes import Shape
+from cli.shapes import ledger as shapes
 from proto.onysoft.v1 import admin_pb2 as admin
 
 ledger = typer.Typer(help="The log that decides about money: tail, show, verify.")
@@ -59,7 +60,7 @@ def verify(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
-def _show_line(session: Session, entry: shapes.Shape) -> None:
+def _show_line(session: Session, entry: Shape) -> None:
     if session.json:
         session.write_line(entry)
         return

@@ -10,7 +10,7 @@ from bus.connection import Connection
 from bus.directory import DirectoryMirror
 from bus.frames import Answers
 from bus.streams import provision
-from core.admin import AdminService, serve_admin
+from core.admin import AdminService, Desk, serve_admin
 from core.asks import Asks
 from core.catalogue import Catalogue
 from core.metrics import CoreCollector
@@ -65,7 +65,7 @@ class Core:
         self._refreshing = asyncio.create_task(
             self.catalogue.keep_fresh(self._settings.catalogue_refresh_s, self._stop)
         )
-        service = AdminService(self.replica, self.catalogue, self._connection, self._mirror, self._settings)
+        service = AdminService(Desk(self.replica, self.catalogue, self._connection, self._mirror, self._settings))
         self._server, self.admin_port = await serve_admin(service, self._settings)
         await Asks(self._connection, self.replica, self.catalogue).start()
         await self._answers.start()

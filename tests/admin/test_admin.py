@@ -16,7 +16,7 @@ from bus.directory import DirectoryMirror
 from bus.jetstream import append
 from bus.streams import provision
 from cli.client import AdminClient, CallFailed
-from core.admin import AdminService, serve_admin
+from core.admin import AdminService, Desk, serve_admin
 from core.catalogue import Catalogue
 from core.ledger.money import MAX_NANO, to_text
 from core.replica import Replica
@@ -75,7 +75,7 @@ async def start_core(connection: Connection, settings: Settings) -> tuple[Replic
     mirror = DirectoryMirror(connection)
     await mirror.start()
     catalogue = cast(Catalogue, SimpleNamespace(entries={}))
-    service = AdminService(replica, catalogue, connection, mirror, settings)
+    service = AdminService(Desk(replica, catalogue, connection, mirror, settings))
     server, port = await serve_admin(service, settings)
     return replica, server, await asyncio.to_thread(Operator, replica, connection, port)
 
@@ -302,7 +302,7 @@ async def test_a_write_without_the_log_is_in_doubt_not_done(
     nats_server.kill()
     request = admin.CreditAccountRequest(account_id=account.account_id, amount="5.00", reference="R")
     with monkeypatch.context() as hurried:
-        hurried.setattr("core.admin.APPEND_TIMEOUT_S", 0.5)
+        hurried.setattr("core.admin.desk.APPEND_TIMEOUT_S", 0.5)
         failure = await operator.refused("CreditAccount", request)
     assert failure.code == "unavailable"
     assert "not known" in failure.message
