@@ -4,6 +4,7 @@ Prices are USD per token as decimal strings. Inside, they are integers of 10â»Â
 """
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +27,18 @@ _PARAMETERS = (
     "temperature",
     "top_p",
 )
+_NEW_ROW: dict[str, Any] = {
+    "name": "",
+    "provider": "Sandbox",
+    "created": 1_700_000_000,
+    "context_length": 32_768,
+    "max_completion_tokens": 4_096,
+    "input": ["text"],
+    "output": ["text"],
+    "tools": False,
+    "reasoning": False,
+    "pricing": {},
+}
 _TOOL_PARAMETERS = ("parallel_tool_calls", "tool_choice", "tools")
 _REASONING_PARAMETERS = ("include_reasoning", "reasoning", "reasoning_effort")
 
@@ -59,8 +72,8 @@ def units(price: str) -> int:
 class Model:
     """One row of the catalogue.
 
-    `tiers` are prices from a number of prompt tokens on; the last that fits wins. What ends in `_json` is ready to be
-    put into answers.
+    `tiers` are prices from a number of prompt tokens on; the last that fits wins. A window of the day is always open
+    here. What ends in `_json` is ready to be put into answers.
     """
 
     id: str
@@ -93,7 +106,7 @@ def _prices(pricing: dict[str, Any]) -> dict[str, int]:
 
 
 def _model(row: dict[str, Any]) -> Model:
-    pricing = row["pricing"]
+    pricing = row["pricing"] or {}
     prices = Prices(**_prices(pricing))
     return Model(
         id=row["id"],
@@ -105,7 +118,8 @@ def _model(row: dict[str, Any]) -> Model:
         makes_images="image" in row["output"],
         prices=prices,
         tiers=tuple(
-            (each["min_prompt_tokens"], replace(prices, **_prices(each))) for each in pricing.get("overrides", ())
+            (each.get("min_prompt_tokens", 0), replace(prices, **_prices(each)))
+            for each in pricing.get("overrides", ())
         ),
         discount=int(Decimal(str(pricing.get("discount", 0))) * DISCOUNT_STEPS),
         routes_to=row.get("routes_to", ""),
@@ -203,3 +217,32 @@ def load() -> dict[str, Model]:
     """The catalogue by model id, in the file's order."""
     rows = orjson.loads(Path(__file__).with_name("catalogue.json").read_bytes())
     return {row["id"]: _model(row) for row in rows}
+
+
+def changed(catalogue: Mapping[str, Model], changes: Mapping[str, Any]) -> dict[str, Model]:
+    """The catalogue with models taken out (null), put in (an id it does not have) or changed.
+
+    A change is an object of the row's fields. `pricing` is laid over the row's prices: a null in it takes a price away,
+    and null in its place takes all of them. Raises ValueError that names the model.
+    """
+    models = dict(catalogue)
+    for model_id, change in changes.items():
+        if change is None:
+            models.pop(model_id, None)
+            continue
+        try:
+            models[model_id] = _model(_changed_row(model_id, models.get(model_id), change))
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+            raise ValueError(f"{model_id}: not a model's fields") from None
+    return models
+
+
+def _changed_row(model_id: str, model: Model | None, change: dict[str, Any]) -> dict[str, Any]:
+    row = _NEW_ROW | {"id": model_id, "name": model_id} if model is None else model.row
+    unknown = set(change) - set(_NEW_ROW)
+    if unknown:
+        raise ValueError(f"{min(unknown)}: unknown field")
+    pricing = change.get("pricing", {})
+    if pricing is not None:
+        pricing = {name: price for name, price in ((row["pricing"] or {}) | pricing).items() if price is not None}
+    return row | change | {"pricing": pricing}

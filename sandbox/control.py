@@ -6,6 +6,9 @@ A seeded counter decides which calls fail, so that a run can be repeated.
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from sandbox import catalogue
+from sandbox.catalogue import Model
+
 WrongContent = Literal["", "not_json", "truncated", "html", "empty"]
 
 _MASK = (1 << 64) - 1
@@ -128,6 +131,12 @@ def _ids(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _changes(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(change is None or isinstance(change, dict) for change in value.values()):
+        raise BadControl("models: an object of model ids, each with null or an object, is needed")
+    return value
+
+
 _READERS: dict[str, Any] = {
     "error_rates": _rates,
     "retry_after_s": _whole,
@@ -148,9 +157,15 @@ _READERS: dict[str, Any] = {
 
 
 class Control:
-    """The control in force, and the counter of the calls that its faults may hit."""
+    """The control in force, and the counter of the calls that its faults may hit.
 
-    def __init__(self) -> None:
+    `models` is the catalogue in force: all that look into it see a change at once.
+    """
+
+    def __init__(self, models: dict[str, Model] | None = None) -> None:
+        self.models = models or {}
+        self._own_models = dict(self.models)
+        self._changes: dict[str, Any] = {}
         self._use(Faults(), Pace())
 
     def _use(self, faults: Faults, pace: Pace) -> None:
@@ -167,12 +182,21 @@ class Control:
         """
         if not isinstance(wanted, dict):
             raise BadControl("control: an object is needed")
+        wanted = dict(wanted)
+        changes = _changes(wanted.pop("models", {}))
         unknown = sorted(set(wanted) - set(_FAULT_FIELDS) - set(_PACE_FIELDS))
         if unknown:
             raise BadControl(f"{unknown[0]}: unknown key")
         values = {name: _READERS.get(name, _flag)(name, value) for name, value in wanted.items()}
         faults = replace(Faults(), **{name: values[name] for name in values if name in _FAULT_FIELDS})
         pace = replace(Pace(), **{name: values[name] for name in values if name in _PACE_FIELDS})
+        try:
+            models = catalogue.changed(self._own_models, changes)
+        except ValueError as error:
+            raise BadControl(f"models: {error}") from None
+        self.models.clear()
+        self.models.update(models)
+        self._changes = changes
         self._use(faults, pace)
 
     def shown(self) -> dict[str, Any]:
@@ -181,6 +205,7 @@ class Control:
         shown |= {name: getattr(self.pace, name) for name in _PACE_FIELDS}
         shown["error_rates"] = {str(status): rate for status, rate in self._faults.error_rates.items()}
         shown["require_key"] = "(set)" if self.pace.require_key else ""
+        shown["models"] = self._changes
         return shown
 
     def faults_for(self, model_id: str) -> Faults:

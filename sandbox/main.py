@@ -29,7 +29,7 @@ class Sandbox:
         Raises OSError when the address is taken or the journal's file cannot be opened.
         """
         self._journal = Journal(self._settings.sandbox_journal_path)
-        routes = Routes(catalogue.load(), Control(), self._journal)
+        routes = Routes(Control(catalogue.load()), self._journal)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(routes, self.connections),
             self._settings.sandbox_host,

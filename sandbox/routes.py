@@ -25,11 +25,11 @@ _OPENAI_CHAT = b"/openai/v1/chat/completions"
 class Routes:
     """Serves every request of the sandbox."""
 
-    def __init__(self, catalogue: dict[str, Model], control: Control, journal: Journal) -> None:
-        self._catalogue = catalogue
+    def __init__(self, control: Control, journal: Journal) -> None:
+        self._catalogue = control.models
         self._control = control
         self._journal = journal
-        self._chat = Chat(catalogue, control, journal)
+        self._chat = Chat(control.models, control, journal)
 
     def __call__(self, request: Request, connection: Connection) -> None:
         if request.method == b"POST":

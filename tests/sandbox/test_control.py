@@ -33,6 +33,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"drop_after_tokens": 1.5}, "drop_after_tokens"),
     ({"only_models": "openai/gpt-4o"}, "only_models"),
     ({"drop_before_headers": 2}, "drop_before_headers"),
+    ({"models": []}, "models"),
+    ({"models": {"openai/gpt-4o": 5}}, "models"),
+    ({"models": {"openai/gpt-4o": {"price": "1"}}}, "openai/gpt-4o"),
+    ({"models": {"openai/gpt-4o": {"pricing": {"prompt": "cheap"}}}}, "openai/gpt-4o"),
 ]
 
 
@@ -197,3 +201,45 @@ async def test_latency_and_jitter_delay_the_answer(sandbox: Client) -> None:
     await asyncio.gather(sandbox.answer(), sandbox.lines())
     for entry in await sandbox.journal():
         assert entry["finished_at"] - entry["started_at"] >= 79
+
+
+async def test_what_is_sold_changes_in_the_list_and_in_what_calls_cost(sandbox: Client) -> None:
+    """A gateway's synchronisation could be tested against a list that never changes only."""
+    before = {model["id"]: model for model in (await sandbox.get("/api/v1/models"))["data"]}
+    await sandbox.control(
+        models={
+            "sandbox/fixed-price": {"pricing": {"request": "0.005"}},
+            "openai/gpt-4o": None,
+            "openai/o4-mini": {"pricing": {"completion": None}},
+            "openai/gpt-5": {"pricing": None},
+            "new/model": {"pricing": {"prompt": "0", "completion": "0", "request": "0.01", "discount": 0.5}},
+            "new/windowed": {
+                "pricing": {
+                    "prompt": "0",
+                    "completion": "0",
+                    "overrides": [{"utc_start": "20:00", "utc_end": "22:00", "request": "0.02"}],
+                }
+            },
+        }
+    )
+    listed = {model["id"]: model for model in (await sandbox.get("/api/v1/models"))["data"]}
+    assert set(listed) == set(before) - {"openai/gpt-4o"} | {"new/model", "new/windowed"}
+    assert "completion" not in listed["openai/o4-mini"]["pricing"]
+    assert listed["openai/gpt-5"]["pricing"] is None
+    costs = [
+        (await sandbox.answer(model=model))["usage"]["cost"]
+        for model in ("sandbox/fixed-price", "new/model", "new/windowed")
+    ]
+    assert costs == [0.005, 0.005, 0.02]
+    async with sandbox.chat(model="openai/gpt-4o") as response:
+        assert response.status == 400
+    await sandbox.control()
+    assert {model["id"]: model for model in (await sandbox.get("/api/v1/models"))["data"]} == before
+
+
+async def test_output_modalities_choose_what_is_listed(sandbox: Client) -> None:
+    """A synchronisation that asks for all would miss what does not put out text."""
+    await sandbox.control(models={"new/embeddings": {"output": ["embeddings"], "pricing": {"prompt": "0.1"}}})
+    every = {model["id"] for model in (await sandbox.get("/api/v1/models", output_modalities="all"))["data"]}
+    text = {model["id"] for model in (await sandbox.get("/api/v1/models"))["data"]}
+    assert every - text == {"new/embeddings"}
