@@ -65,7 +65,7 @@ async def _publish(connection: Connection, subject: str, payload: bytes) -> None
 class MirroredKey:
     """A key's record, in memory."""
 
-    __slots__ = ("account_id", "key_id", "partition", "position", "revoked")
+    __slots__ = ("account_id", "allowed_ips", "expires_ms", "key_id", "partition", "position", "revoked", "secret")
 
     def __init__(self, record: KeyRecord) -> None:
         self.key_id = record.key_id
@@ -73,6 +73,9 @@ class MirroredKey:
         self.partition = record.partition
         self.revoked = record.revoked
         self.position = record.position
+        self.allowed_ips = tuple(record.allowed_ips)
+        self.expires_ms = record.expires_ms
+        self.secret = record.secret
 
 
 class DirectoryMirror:

@@ -12,6 +12,7 @@ from bus.frames import ClientGone
 from edge.auth import Authenticator, Identity
 from edge.call import Call
 from edge.cors import Cors
+from edge.forwarding import TrustedProxies
 from edge.metrics import EdgeMetrics
 from edge.relay import Chat, Relay, limit_of_refusal
 from edge.responses import limit_of
@@ -19,6 +20,7 @@ from edge.usage import UsageReporter
 from edge.validate import parse_chat
 from proto.onysoft.v1 import usage_pb2, work_pb2
 from runtime import ids
+from runtime.addresses import is_within, ranges_of
 from runtime.errors import CATALOGUE, Refusal
 from runtime.log import log
 from runtime.settings import Settings
@@ -61,6 +63,7 @@ class App:
         self._usage = usage
         self._metrics = metrics
         self._cors = Cors(settings.cors_origins)
+        self._proxies = TrustedProxies(settings.trusted_proxies)
         self._calls_max = settings.max_calls_in_flight
         self._patience_s = settings.core_patience_s
 
@@ -145,7 +148,15 @@ class App:
         identity = await self._authenticator.identify(call.headers.get(b"authorization", b""))
         call.account_id = identity.account_id
         call.key_id = identity.key_id
+        if identity.allowed_ips and not self._comes_from(call, identity.allowed_ips):
+            raise Refusal("access_denied")
         return identity
+
+    def _comes_from(self, call: Call, allowed_ips: tuple[str, ...]) -> bool:
+        """Whether the client's address is in one of the ranges; one that cannot be told is in none."""
+        peer = call.scope["connection"].client
+        address = self._proxies.client(peer[0] if peer else "", call.scope["headers"])
+        return address is not None and is_within(address, ranges_of(allowed_ips))
 
     async def _chat(self, call: Call, receive: Any) -> None:
         if self.in_flight > self._calls_max:

@@ -2,7 +2,8 @@
 
 The mirror may lag behind a key that was issued a moment ago, so an unknown key is asked for once, within bounds.
 Trouble on the way is `service_unavailable`, never `invalid_api_key`. Whether a key still counts is the ledger's
-decision; here only keys that the mirror knows as revoked are refused at once.
+decision; here only keys that the mirror knows as revoked are refused at once. One that is expired by the mirror is
+asked for again: its expiry may have been put off a moment ago.
 """
 
 import hmac
@@ -26,11 +27,18 @@ _BEARER = re.compile(rb"[Bb]earer +(sk-ony-[0-9a-f]{48})")
 
 
 class Identity(NamedTuple):
-    """The account that a call is for."""
+    """The account that a call is for, and the key's secret that the caller showed: 0 the first, 1 after a rotation …"""
 
     key_id: bytes
     account_id: bytes
     partition: int
+    secret: int = 0
+    allowed_ips: tuple[str, ...] = ()
+    expires_ms: int = 0
+
+    def has_expired(self) -> bool:
+        """By this edge's clock; the ledger decides by its own."""
+        return self.expires_ms != 0 and time.time() * 1000 >= self.expires_ms
 
 
 class Authenticator:
@@ -58,11 +66,14 @@ class Authenticator:
             return await self._learn(key_hash)
         if known.revoked:
             raise Refusal("invalid_api_key")
-        return Identity(known.key_id, known.account_id, known.partition)
+        identity = Identity(
+            known.key_id, known.account_id, known.partition, known.secret, known.allowed_ips, known.expires_ms
+        )
+        return await self._learn(key_hash) if identity.has_expired() else identity
 
     async def _learn(self, key_hash: bytes) -> Identity:
         learnt = self._learnt.get(key_hash)
-        if learnt is not None and time.monotonic() - learnt[0] < LEARNT_S:
+        if learnt is not None and time.monotonic() - learnt[0] < LEARNT_S and not learnt[1].has_expired():
             return learnt[1]
         if not self._may_ask():
             if self._mirror.is_loaded and self._connection.connected:
@@ -96,4 +107,11 @@ class Authenticator:
         answer = work_pb2.Answer.FromString(reply)
         if answer.code:
             raise Refusal(answer.code)
-        return Identity(answer.key_id, answer.account_id, answer.partition)
+        return Identity(
+            answer.key_id,
+            answer.account_id,
+            answer.partition,
+            answer.key_secret,
+            tuple(answer.allowed_ips),
+            answer.expires_ms,
+        )

@@ -10,7 +10,10 @@ TURKISH = "tr"
 ENGLISH = "en"
 
 _ACCEPT_LANGUAGE_CHARACTERS_MAX = 200
-_SHOWN_AS = {"insufficient_balance_held": "insufficient_balance"}
+_SHOWN_AS = dict.fromkeys(
+    ("insufficient_balance_held", "insufficient_balance_partner", "insufficient_balance_partner_held"),
+    "insufficient_balance",
+)
 
 
 def language_of(accept_language: bytes) -> str:

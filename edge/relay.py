@@ -21,6 +21,7 @@ ATTEMPTS_MAX = 3
 NO_CORE_WAIT_S = 0.1
 ENDING_S = 30.0  # what a core may need beyond the call's limit to settle and answer
 HELD_RETRY_AFTER_S = 5
+HELD_CODES = ("insufficient_balance_held", "insufficient_balance_partner_held")
 KEEP_ALIVE = b": keep-alive\n\n"
 
 _monotonic = time.monotonic
@@ -32,7 +33,7 @@ class Refused(Refusal):
     def __init__(self, failure: work_pb2.Failure) -> None:
         code = failure.code if failure.code in CATALOGUE else "internal_error"
         retry_after_s = failure.retry_after_s
-        if code == "insufficient_balance_held":
+        if code in HELD_CODES:
             retry_after_s = retry_after_s or HELD_RETRY_AFTER_S
         super().__init__(code, failure.detail, retry_after_s, failure.do_not_retry)
         self.limit = limit_of(failure)
@@ -94,6 +95,8 @@ class Relay:
             stream=chat.stream,
             traceparent=traceparent,
             tracestate=tracestate,
+            key_secret=chat.identity.secret,
+            language=call.language,
             body=chat.body if len(chat.body) <= INLINE_BYTES else b"",
         )
         if len(chat.body) > INLINE_BYTES:

@@ -34,6 +34,18 @@ _ROWS = (
         "Yetersiz bakiye: bakiyenin bir kısmı süren çağrılar için ayrıldı. Biraz sonra yeniden deneyin.",
         "Insufficient balance: part of it is held by running calls. Try again shortly.",
     ),
+    ApiError(
+        "insufficient_balance_partner",
+        402,
+        "Yetersiz bakiye: iş ortağının bakiyesi bu çağrıyı karşılamıyor.",
+        "Insufficient balance: the partner's balance does not cover this call.",
+    ),
+    ApiError(
+        "insufficient_balance_partner_held",
+        402,
+        "Yetersiz bakiye: iş ortağının bakiyesinin bir kısmı süren çağrılar için ayrıldı. Biraz sonra yeniden deneyin.",
+        "Insufficient balance: part of the partner's balance is held by running calls. Try again shortly.",
+    ),
     ApiError("project_suspended", 403, "Proje askıya alınmış.", "The project is suspended."),
     ApiError("model_blocked", 403, "Bu model engellenmiş.", "This model is blocked."),
     ApiError("access_denied", 403, "Erişim reddedildi.", "Access denied."),
@@ -57,6 +69,18 @@ _ROWS = (
     ),
     ApiError(
         "daily_request_limit_exceeded", 429, "Günlük istek sınırı aşıldı.", "The limit of requests per day is exceeded."
+    ),
+    ApiError(
+        "daily_token_limit_exceeded", 429, "Günlük token sınırı aşıldı.", "The limit of tokens per day is exceeded."
+    ),
+    ApiError(
+        "monthly_token_limit_exceeded", 429, "Aylık token sınırı aşıldı.", "The limit of tokens per month is exceeded."
+    ),
+    ApiError(
+        "free_model_rate_limit",
+        429,
+        "Ücretsiz modeller için 24 saatlik istek sınırı aşıldı.",
+        "The limit of requests to free models in 24 hours is exceeded.",
     ),
     ApiError("headers_too_large", 431, "İstek başlıkları çok büyük.", "The request's headers are too large."),
     ApiError("internal_error", 500, "Sunucu hatası.", "Internal server error."),

@@ -6,8 +6,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime.addresses import listed_ranges
 
 
 class Settings(BaseSettings):
@@ -54,6 +56,10 @@ class Settings(BaseSettings):
         default=10_000, ge=1, description="client connections of one edge; more are closed at once"
     )
     max_calls_in_flight: int = Field(default=4_000, ge=1, description="calls one edge relays at a time; more get 503")
+    trusted_proxies: str = Field(
+        default="",
+        description="addresses and ranges of proxies whose X-Forwarded-For or Forwarded is believed, comma separated",
+    )
     cors_origins: str = Field(
         default="", description="origins that browsers may call from, comma separated; empty: none"
     )
@@ -105,3 +111,9 @@ class Settings(BaseSettings):
     sandbox_journal_path: str = Field(
         default="", description="file in which the sandbox keeps its journal; empty: memory only"
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _has_ranges(cls, value: str) -> str:
+        listed_ranges(value)
+        return value
