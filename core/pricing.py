@@ -4,9 +4,11 @@ Prices come as decimals in USD for one unit (a token, a request, an image) and a
 """
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -27,7 +29,7 @@ MESSAGE_OVERHEAD_TOKENS = 16
 WEB_SEARCHES_MAX = 10
 """Searches that one call with a web plugin is taken to make."""
 
-_UNITS = (
+UNITS = (
     "prompt",
     "completion",
     "request",
@@ -40,7 +42,13 @@ _UNITS = (
     "internal_reasoning",
     "input_cache_read",
     "input_cache_write",
+    "input_cache_write_1h",
+    "input_audio_cache",
 )
+_CONDITIONS_UNSEEN = frozenset({"utc_start", "utc_end"})
+"""Conditions of which a settlement does not know whether they held: such a price counts where it is the dearer one."""
+
+_KNOWN_PARTS = frozenset({*UNITS, *_CONDITIONS_UNSEEN, "min_prompt_tokens", "discount", "overrides"})
 
 
 class Unpriced(ValueError):
@@ -63,11 +71,21 @@ class Rates:
     internal_reasoning: int = 0
     input_cache_read: int = 0
     input_cache_write: int = 0
+    input_cache_write_1h: int = 0
+    input_audio_cache: int = 0
 
     @cached_property
     def prompt_max(self) -> int:
         """The dearest that one prompt token can be."""
-        return max(self.prompt, self.image_token, self.audio, self.input_cache_read, self.input_cache_write)
+        return max(
+            self.prompt,
+            self.image_token,
+            self.audio,
+            self.input_cache_read,
+            self.input_cache_write,
+            self.input_cache_write_1h,
+            self.input_audio_cache,
+        )
 
     @cached_property
     def completion_max(self) -> int:
@@ -77,42 +95,43 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Other rates for calls with at least `min_prompt_tokens`."""
+    """Other rates for calls with at least `min_prompt_tokens`; `sometimes` under a condition that is not seen here."""
 
     min_prompt_tokens: int
     rates: Rates
+    sometimes: bool = False
 
 
 @dataclass(frozen=True)
 class Price:
-    """A model's price: rates, conditional rates, and the version that every settlement names."""
+    """A model's price: rates, conditional rates, and the version that every settlement names.
+
+    A provider's discount is in the rates. `upper` is the most that any condition asks for each unit, without discount.
+    """
 
     rates: Rates
     overrides: tuple[Override, ...]
     version: bytes
+    upper: Rates
 
     @property
     def free(self) -> bool:
         """Is every part of it zero? Free is a price."""
-        return all(self._zero(rates) for rates in (self.rates, *(override.rates for override in self.overrides)))
-
-    @staticmethod
-    def _zero(rates: Rates) -> bool:
-        return not any(getattr(rates, unit) for unit in _UNITS)
-
-    @cached_property
-    def upper(self) -> Rates:
-        """For each unit the most that any condition asks."""
-        every = (self.rates, *(override.rates for override in self.overrides))
-        return Rates(**{unit: max(getattr(rates, unit) for rates in every) for unit in _UNITS})
+        return not any(getattr(self.upper, unit) for unit in UNITS)
 
     def at(self, prompt_tokens: int) -> Rates:
         """The rates of a call with so many prompt tokens; of several conditions that hold, the later wins."""
         rates = self.rates
         for override in self.overrides:
             if prompt_tokens >= override.min_prompt_tokens:
-                rates = override.rates
+                rates = dearest((rates, override.rates)) if override.sometimes else override.rates
         return rates
+
+
+def dearest(every: Iterable[Rates]) -> Rates:
+    """For each unit the most that any of them asks."""
+    rates = tuple(every)
+    return Rates(**{unit: max(getattr(one, unit) for one in rates) for unit in UNITS})
 
 
 class Demand(NamedTuple):
@@ -150,21 +169,60 @@ class Tariff(NamedTuple):
 def parse_price(pricing: Mapping[str, Any]) -> Price:
     """The price in a provider's `pricing` object.
 
-    Raises Unpriced when prompt or completion is missing, or any part is negative or not a decimal.
+    Raises Unpriced when prompt or completion is missing, any part is negative or not a decimal, or a part or condition
+    is unknown here, so that nobody can say what a call costs at most.
     """
-    rates = _rates(pricing, None)
-    overrides = []
+    kept = 1 - _discount(pricing.get("discount"))
+    listed = _rates(pricing, None)
+    rates = _discounted(listed, kept)
+    overrides, ceilings = [], [listed]
     for override in pricing.get("overrides") or ():
         if not isinstance(override, Mapping):
             raise Unpriced("an override is not an object")
-        overrides.append(Override(int(override.get("min_prompt_tokens") or 0), _rates(override, rates)))
-    canonical = orjson.dumps(pricing, option=orjson.OPT_SORT_KEYS)
-    return Price(rates, tuple(overrides), hashlib.sha256(canonical).digest()[:8])
+        ceiling = _rates(override, listed)
+        ceilings.append(ceiling)
+        sometimes = not _CONDITIONS_UNSEEN.isdisjoint(override)
+        overrides.append(Override(_min_prompt_tokens(override), _discounted(ceiling, kept), sometimes))
+    version = price_version(canonical_price(pricing))
+    return Price(rates, tuple(overrides), version, dearest(ceilings))
+
+
+def canonical_price(pricing: Mapping[str, Any]) -> bytes:
+    """The JSON that stands for a price in the ledger."""
+    return orjson.dumps(pricing, option=orjson.OPT_SORT_KEYS)
+
+
+def price_version(canonical: bytes) -> bytes:
+    """Eight bytes that name a price and nothing else."""
+    return hashlib.sha256(canonical).digest()[:8]
+
+
+def _discount(value: Any) -> Fraction:
+    try:
+        discount = Fraction(Decimal(str(value or 0)))
+    except (ArithmeticError, ValueError):
+        raise Unpriced("the discount is not a number") from None
+    if not 0 <= discount <= 1:
+        raise Unpriced("the discount is not between 0 and 1")
+    return discount
+
+
+def _discounted(rates: Rates, kept: Fraction) -> Rates:
+    if kept == 1:
+        return rates
+    return Rates(**{unit: math.ceil(getattr(rates, unit) * kept) for unit in UNITS})
+
+
+def _min_prompt_tokens(override: Mapping[str, Any]) -> int:
+    tokens = override.get("min_prompt_tokens") or 0
+    if type(tokens) is not int or tokens < 0:
+        raise Unpriced("min_prompt_tokens is not a count")
+    return tokens
 
 
 def _rates(pricing: Mapping[str, Any], default: Rates | None) -> Rates:
     values = {}
-    for unit in _UNITS:
+    for unit in UNITS:
         value = pricing.get(unit)
         if value is None and default is not None:
             values[unit] = getattr(default, unit)
@@ -172,6 +230,9 @@ def _rates(pricing: Mapping[str, Any], default: Rates | None) -> Rates:
             raise Unpriced(f"no price for {unit}")
         else:
             values[unit] = _atto(unit, value or "0")
+    for name, value in pricing.items():
+        if name not in _KNOWN_PARTS and (default is not None or _atto(name, value or "0")):
+            raise Unpriced(f"{name} is no part of a price that is known here")
     return Rates(**values)
 
 
@@ -181,7 +242,8 @@ def _atto(unit: str, value: Any) -> int:
     except InvalidOperation:
         raise Unpriced(f"the price for {unit} is not a number") from None
     if not price.is_finite() or price < 0 or price > 1_000_000:
-        raise Unpriced(f"the price for {unit} is not in range")
+        varies = price.is_finite() and price == -1
+        raise Unpriced(f"the price for {unit} {'varies from call to call' if varies else 'is not in range'}")
     return cost_to_atto(price)
 
 

@@ -61,7 +61,14 @@ def test_what_is_affordable_never_costs_more_than_there_is(amount: int, markup: 
         {"prompt": "x", "completion": "0"},
         {"prompt": "NaN", "completion": "0"},
         {"prompt": "0", "completion": "0", "request": "Infinity"},
+        {"prompt": "0", "completion": "0", "request": "sNaN"},
         {"prompt": "0", "completion": "0", "overrides": ["x"]},
+        {"prompt": "0", "completion": "0", "overrides": [{"prompt": "-1"}]},
+        {"prompt": "0", "completion": "0", "overrides": [{"min_prompt_tokens": "many", "prompt": "1"}]},
+        {"prompt": "0", "completion": "0", "overrides": [{"region": "eu", "prompt": "1"}]},
+        {"prompt": "0", "completion": "0", "discount": 1.5},
+        {"prompt": "0", "completion": "0", "discount": "half"},
+        {"prompt": "0", "completion": "0", "per_moon_phase": "1"},
     ],
 )
 def test_a_half_priced_model_cannot_be_called(pricing: dict[str, object]) -> None:
@@ -120,3 +127,24 @@ def test_cost_text_is_exact() -> None:
     assert atto_to_text(cost_to_atto(Decimal("0.0000612"))) == "0.0000612"
     assert atto_to_text(cost_to_atto(Decimal(3))) == "3"
     assert atto_to_text(0) == "0"
+
+
+def test_a_part_that_is_free_may_have_any_name() -> None:
+    """A provider that lists one more zero would empty the shop."""
+    assert parse_price({"prompt": "0", "completion": "0", "per_moon_phase": "0"}).free
+
+
+def test_a_discount_lowers_what_is_charged_and_not_what_is_held() -> None:
+    """A discount that has ended by the time of the call would leave a hold that does not cover it."""
+    price = parse_price({"prompt": "0.000001", "completion": "0.000003", "discount": 0.1})
+    assert token_cost_atto(price, 10, 10, 0) == 36 * ATTO // 10**6
+    assert price.upper.prompt == ATTO // 10**6
+
+
+def test_a_price_of_some_hours_counts_where_it_is_the_dearer() -> None:
+    """The settlement does not know the provider's clock: the house would pay for the evening."""
+    evening = {"utc_start": "16:00", "utc_end": "22:00", "prompt": "0.000002", "completion": "0.000001"}
+    price = parse_price({"prompt": "0.000001", "completion": "0.000003", "overrides": [evening]})
+    assert token_cost_atto(price, 1, 0, 0) == 2 * ATTO // 10**6
+    assert token_cost_atto(price, 0, 1, 0) == 3 * ATTO // 10**6
+    assert price.upper == price.at(0)

@@ -997,6 +997,7 @@ class ModelSet(_message.Message):
     IMAGE_OUTPUT_FIELD_NUMBER: _builtins.int
     DEFAULTS_FIELD_NUMBER: _builtins.int
     TOKENIZER_FIELD_NUMBER: _builtins.int
+    UNLISTED_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     kind: _builtins.str
     """chat, image, video, audio, voice, music"""
@@ -1013,6 +1014,8 @@ class ModelSet(_message.Message):
     """JSON object: parameters that are added where the caller left them out"""
     tokenizer: _builtins.str
     """the provider's name for the model's tokenizer family"""
+    unlisted: _builtins.str
+    """why it cannot be called although it may be active: the provider lists no whole price for it"""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRoute]: ...
     def __init__(
@@ -1031,10 +1034,11 @@ class ModelSet(_message.Message):
         image_output: _builtins.bool = ...,
         defaults: _builtins.bytes = ...,
         tokenizer: _builtins.str = ...,
+        unlisted: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "created", b"created", "defaults", b"defaults", "image_output", b"image_output", "kind", b"kind", "model_id", b"model_id", "name", b"name", "output_stated", b"output_stated", "output_tokens_max", b"output_tokens_max", "price", b"price", "price_version", b"price_version", "routes", b"routes", "tokenizer", b"tokenizer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "created", b"created", "defaults", b"defaults", "image_output", b"image_output", "kind", b"kind", "model_id", b"model_id", "name", b"name", "output_stated", b"output_stated", "output_tokens_max", b"output_tokens_max", "price", b"price", "price_version", b"price_version", "routes", b"routes", "tokenizer", b"tokenizer", "unlisted", b"unlisted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
