@@ -105,6 +105,31 @@ class Settings(BaseSettings):
         default=5.0, gt=0, description="shortest time between two checkpoints in the ledger"
     )
 
+    # Analytics
+    analytics_dsn: SecretStr = Field(
+        default=SecretStr(""),
+        description="analytics store: chdb:///PATH, or clickhouse://USER:PASSWORD@HOST:PORT/DATABASE; "
+        "empty: embedded, below projections_dir",
+    )
+    analytics_replicated: bool = Field(
+        default=False, description="make ClickHouse tables on the Replicated engines, for a cluster with Keeper"
+    )
+    analytics_charges_days: int = Field(default=0, ge=0, description="days that charges are kept there; 0: for ever")
+    analytics_requests_days: int = Field(
+        default=400, ge=0, description="days that edges' requests are kept there; 0: for ever"
+    )
+    analytics_hourly_days: int = Field(
+        default=0, ge=0, description="days that hourly roll-ups are kept there; 0: for ever; daily ones always are"
+    )
+    analytics_memory_bytes: int = Field(
+        default=1_000_000_000, ge=200_000_000, description="memory that the embedded engine may use"
+    )
+    analytics_threads: int = Field(default=2, ge=1, description="threads of one query or insert there")
+    analytics_query_s: float = Field(default=30.0, gt=0, description="longest time of one query")
+    analytics_result_bytes: int = Field(
+        default=64_000_000, ge=1_000, description="largest answer of one query; a larger one is refused"
+    )
+
     # Sandbox
     sandbox_host: str = Field(default="127.0.0.1", description="address of the sandbox")
     sandbox_port: int = Field(default=0, ge=0, le=65535, description="port of the sandbox; 0: any free one")
