@@ -649,10 +649,16 @@ class Inbox:
         pending.take(frame)
 
     async def _tick(self) -> None:
+        """A process that stood still has not read its socket yet: what it took for silence gets a second look."""
         period_s = min(TICK_S, self._silence_s / 5)
+        stood_still = False
         while True:
+            due_at = _monotonic() + period_s
             await asyncio.sleep(period_s)
             now = _monotonic()
+            stood_still = now - due_at > period_s and not stood_still
+            if stood_still:
+                continue
             for pending in list(self._pending.values()):
                 pending.tick(now, self._silence_s)
 

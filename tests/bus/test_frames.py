@@ -1,6 +1,7 @@
 """Answers on their way from a core to an edge, over a real server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -25,7 +26,7 @@ class Pair:
         self.core_connection = core
         self.edge_connection = edge
         self.answers = Answers(core, "core-a")
-        self.inbox = Inbox(edge, "edge-a", silence_s=0.5)
+        self.inbox = Inbox(edge, "edge-a", silence_s=1.0)
 
     def call(self, attempt: int = 1) -> tuple[Pending, Answer]:
         pending = self.inbox.open(ids.mint())
@@ -311,6 +312,16 @@ async def test_silence_is_noticed(pair: Pair) -> None:
     pair.answers.ticker.cancel()  # type: ignore[union-attr]
     with pytest.raises(CoreSilent):
         await read(pending)
+
+
+async def test_a_process_that_stood_still_blames_no_core(pair: Pair) -> None:
+    """After a pause of the machine an edge would begin each of its calls once more, and the house would pay twice."""
+    pending, answer = pair.call()
+    reading = asyncio.create_task(read(pending))
+    await asyncio.sleep(0)
+    time.sleep(pair.inbox._silence_s + 0.5)  # noqa: ASYNC251  the pause
+    await answer.finish(b"x", position=1)
+    assert (await reading).data == b"x"
 
 
 async def test_an_answer_after_silence_still_counts(pair: Pair) -> None:

@@ -8,6 +8,7 @@ import openai
 import orjson
 import pytest
 
+from bus import frames
 from bus.connection import Connection
 from bus.frames import Answer
 from edge.main import Edge
@@ -35,7 +36,7 @@ Handler = Callable[[work_pb2.WorkRequest, Answer], Awaitable[None]]
 @pytest.fixture
 def edge_settings(edge_settings: Settings) -> Settings:
     return edge_settings.model_copy(
-        update={"core_patience_s": 0.5, "core_silence_s": 0.5, "keep_alive_s": 0.3, "max_calls_in_flight": 8}
+        update={"core_patience_s": 0.5, "core_silence_s": 1.0, "keep_alive_s": 0.3, "max_calls_in_flight": 8}
     )
 
 
@@ -314,7 +315,15 @@ async def test_a_client_that_leaves_is_told_to_the_core(edge: RunningEdge, core:
     await until(lambda: len(edge.edge.inbox) == 0 and edge.edge.app.in_flight == 0)
 
 
-async def test_a_slow_client_stalls_only_its_own_stream(edge: RunningEdge, core: FakeCore) -> None:
+@pytest.fixture
+def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a core that lives and waits for longer than the edge's patience with silence."""
+    monkeypatch.setattr(frames, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(frames, "TICK_S", 0.05)
+
+
+@pytest.mark.usefixtures("quick_heartbeat")
+async def test_a_slow_client_stalls_only_its_own_stream(core: FakeCore, edge: RunningEdge) -> None:
     """One slow reader would hold up everybody, or fill the edge's memory."""
     written = 0
 
