@@ -119,7 +119,7 @@ class App:
         )
 
     async def _serve(self, call: Call, receive: Any) -> None:
-        path = call.scope["path"]
+        path = call.scope["path"].removesuffix("/")
         if path == _CHAT:
             call.route = "chat"
             if call.scope["method"] == "POST":
@@ -128,7 +128,7 @@ class App:
                 await self._other_method(call)
         elif path in (_MODELS, _BALANCE) or path.startswith((_MODEL, _REQUEST)):
             call.route = path.split("/", 3)[2]
-            if call.scope["method"] == "GET":
+            if call.scope["method"] in ("GET", "HEAD"):
                 await self._look_up(call, path)
             else:
                 await self._other_method(call)

@@ -23,7 +23,7 @@ ASK_TIMEOUT_S = 2.0
 LEARNT_MAX = 4_096
 LEARNT_S = 60.0
 
-_BEARER = re.compile(rb"[Bb]earer +(sk-ony-[0-9a-f]{48})")
+_BEARER = re.compile(rb"(?i:bearer)[ \t]+(sk-ony-[0-9a-f]{48})[ \t]*")  # the parser leaves space at a field's end
 
 
 class Identity(NamedTuple):

@@ -173,10 +173,10 @@ class EdgeProtocol(HttpToolsProtocol):
             raise ValueError(self._refusal)
 
     def on_headers_complete(self) -> None:
+        existing, self.cycle = self.cycle, self._new_cycle()
         self.phase = _BODY
         self._body_began_at = _monotonic()
         self.deadline = self._body_began_at + self.listener.limits.body_timeout_s
-        existing, self.cycle = self.cycle, self._new_cycle()
         if existing is None or existing.response_complete:
             self._start_asgi_task(self.cycle, self.app)  # type: ignore[arg-type]
         else:
@@ -205,7 +205,7 @@ class EdgeProtocol(HttpToolsProtocol):
             cycle.refuse("payload_too_large")
         elif upgrade:
             self._unparsed_bytes = length
-        cycle.waiting_for_100_continue = fields.get(b"expect", b"").lower() == b"100-continue"
+        cycle.waiting_for_100_continue = fields.get(b"expect", b"").strip().lower() == b"100-continue"
         return cycle
 
     def on_body(self, body: bytes) -> None:
@@ -385,7 +385,7 @@ class Cycle:
             self._waiter = self.connection.loop.create_future()
             await self._waiter
         if self.refusal:
-            raise Refusal(self.refusal)
+            raise Refusal(self.refusal, _detail_of(self.refusal))
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
@@ -491,7 +491,7 @@ class Listener:
             self._on_refusal(request_id, code)
         status = CATALOGUE[code].status
         language = language_of(dict(headers).get(b"accept-language", b""))
-        body = body_of(code, "HTTP" if code == "invalid_request" else "", language)
+        body = body_of(code, _detail_of(code), language)
         fields = [
             (b"content-type", JSON),
             (b"content-length", b"%d" % len(body)),
@@ -510,3 +510,8 @@ class Listener:
                 assert isinstance(connection, EdgeProtocol)
                 connection.expire(now)
             await asyncio.sleep(SWEEP_S)
+
+
+def _detail_of(code: str) -> str:
+    """What is wrong when the protocol itself is."""
+    return "HTTP" if code == "invalid_request" else ""

@@ -84,7 +84,9 @@ class Relay:
 
     async def _work(self, call: Call, chat: Chat) -> work_pb2.WorkRequest:
         headers = call.headers
-        traceparent, tracestate = trace_context(headers.get(b"traceparent", b""), headers.get(b"tracestate", b""))
+        traceparent, tracestate = trace_context(
+            headers.get(b"traceparent", b"").strip(), headers.get(b"tracestate", b"").strip()
+        )
         work = work_pb2.WorkRequest(
             request_id=call.request_id,
             account_id=chat.identity.account_id,

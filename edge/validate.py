@@ -59,6 +59,17 @@ def _check_messages(messages: Any) -> None:
             raise _refusal(f"messages[{index}]")
         if not isinstance(message.get("role"), str):
             raise _refusal(f"messages[{index}].role")
+        content = message.get("content")
+        if type(content) is not str and content is not None:
+            _check_parts(content, f"messages[{index}].content")
+
+
+def _check_parts(content: Any, name: str) -> None:
+    if type(content) is not list:
+        raise _refusal(name)
+    for index, part in enumerate(content):
+        if type(part) is not dict or type(part.get("type")) is not str:
+            raise _refusal(f"{name}[{index}]")
 
 
 def _is_positive(value: Any) -> bool:
@@ -69,14 +80,33 @@ def _is_between(low: float, high: float) -> Callable[[Any], bool]:
     return lambda value: type(value) in (int, float) and low <= value <= high
 
 
+def _is(*types: type) -> Callable[[Any], bool]:
+    """JSON's own types, so that `true` is no number."""
+    return lambda value: type(value) in types
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    "stream": lambda value: type(value) is bool,
+    "stream": _is(bool),
     "temperature": _is_between(0, 2),
     "top_p": _is_between(0, 1),
     "max_tokens": _is_positive,
     "max_completion_tokens": _is_positive,
     "n": lambda value: _is_positive(value) and value <= N_MAX,
-    "stream_options": lambda value: isinstance(value, dict),
+    "stream_options": _is(dict),
+    "stop": _is(str, list),
+    "seed": _is(int),
+    "presence_penalty": _is(int, float),
+    "frequency_penalty": _is(int, float),
+    "logit_bias": _is(dict),
+    "logprobs": _is(bool),
+    "top_logprobs": _is(int),
+    "response_format": _is(dict),
+    "tools": _is(list),
+    "tool_choice": _is(str, dict),
+    "parallel_tool_calls": _is(bool),
+    "user": _is(str),
+    "metadata": _is(dict),
+    "modalities": _is(list),
 }
 
 

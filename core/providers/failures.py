@@ -5,6 +5,7 @@ word, `error.type`). Only words listed here go on; the provider's message never 
 """
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,43 @@ _KINDS_BY_WORD = {
     "rate_limit_exceeded": FailureKind.RATE_LIMITED,
     "timeout": FailureKind.TIMEOUT,
 }
+_PARAMETER = re.compile(r"([a-z_]{1,40})(\[\d{1,4}\])?")
+_PARAMETERS = frozenset(
+    (
+        "frequency_penalty",
+        "presence_penalty",
+        "temperature",
+        "top_p",
+        "seed",
+        "stop",
+        "n",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "messages",
+        "model",
+        "max_tokens",
+        "max_completion_tokens",
+        "stream",
+        "stream_options",
+        "response_format",
+        "user",
+        "metadata",
+        "functions",
+        "function_call",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "web_search_options",
+        "modalities",
+        "audio",
+        "prediction",
+        "reasoning",
+        "reasoning_effort",
+        "service_tier",
+        "verbosity",
+    )
+)
 _MODERATION_FIELDS = ("reasons", "flagged_input")
 
 
@@ -51,9 +89,14 @@ def of_answer(
     else:
         kind, reason = _kind(status, error)
         began = kind is FailureKind.TIMEOUT
-    retry_after_s = _retry_after_s(headers.get(b"retry-after", b""), now)
     return ProviderFailure(
-        kind, reason, began=began, status=status, retry_after_s=retry_after_s, generation_id=generation_id
+        kind,
+        reason,
+        began=began,
+        status=status,
+        retry_after_s=_retry_after_s(headers.get(b"retry-after", b""), now),
+        generation_id=generation_id,
+        parameter="" if error is None else _parameter(error),
     )
 
 
@@ -72,7 +115,7 @@ def error_object(body: Any) -> Mapping[str, Any] | None:
     return error if isinstance(error, dict) else {"message": error}
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes | str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -93,6 +136,22 @@ def _kind(status: int, error: Mapping[str, Any]) -> tuple[FailureKind, str]:
     if number == 403 and any(field in details for field in _MODERATION_FIELDS):
         return _REFUSED, "content_policy_violation"
     return _kind_of_status(number), ""
+
+
+def _parameter(error: Mapping[str, Any]) -> str:
+    """The parameter of the request that the error blames; a router passes its provider's own error on as text.
+
+    Only the protocol's own names, and a place in a list, go on: what follows may be the client's words.
+    """
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    nested = error_object(_parsed(raw)) if isinstance(raw, str) else None
+    for each in (error, nested or {}):
+        named = each.get("param")
+        found = _PARAMETER.match(named) if isinstance(named, str) else None
+        if found is not None and found[1] in _PARAMETERS:
+            return found[0]
+    return ""
 
 
 def _kind_of_status(status: int) -> FailureKind:

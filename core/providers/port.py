@@ -104,6 +104,7 @@ class ProviderFailure(Exception):
         retry_after_s: int = 0,
         generation_id: str = "",
         usage: Usage | None = None,
+        parameter: str = "",
     ) -> None:
         super().__init__(f"{kind.value} {status} {reason}".rstrip())
         self.kind = kind
@@ -113,6 +114,8 @@ class ProviderFailure(Exception):
         self.status = status
         self.retry_after_s = retry_after_s
         self.generation_id = generation_id
+        self.parameter = parameter
+        """The request's parameter that the provider blames, where it names one of the protocol's own."""
         self.usage = usage
         """What was consumed until the failure, where the provider said so."""
 
@@ -126,7 +129,7 @@ class ProviderFailure(Exception):
     @property
     def client_detail(self) -> str:
         """Detail for the client's message: a fixed word, and only where it is the client's to repair."""
-        return self.reason if self.client_code == "invalid_request" else ""
+        return (self.parameter or self.reason) if self.client_code == "invalid_request" else ""
 
 
 _CLIENT_CODES = {

@@ -147,10 +147,15 @@ async def test_a_large_body_reaches_the_core(edge: RunningEdge, core: FakeCore) 
         (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n", 431, "headers_too_large"),
         (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 9_000 + b"\r\n", 431, "headers_too_large"),
         (b"GET / HTTP/1.1\r\nx: " + b"a" * 400_000, 431, "headers_too_large"),
+        (b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\n\r\n", 400, "invalid_request"),
+        (b"GET http://[::1 HTTP/1.1\r\nhost: x\r\n\r\n", 400, "invalid_request"),
+        (b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n", 400, "invalid_request"),
+        (b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", 404, "not_found"),
+        (request(path="//v1/chat/completions"), 404, "not_found"),
         (request(headers={"content-length": "10000001"}), 413, "payload_too_large"),
         (request(headers={"content-length": "9" * 18}), 413, "payload_too_large"),
     ],
-    ids=range(31),
+    ids=range(36),
 )
 async def test_what_is_wrong_is_named(edge: RunningEdge, data: bytes, status: int, code: str) -> None:
     """A client could not tell what to put right; an attack would end in a 500 or a hang."""
@@ -284,12 +289,36 @@ async def test_errors_are_turkish_unless_english_is_preferred(edge: RunningEdge)
     assert "too large" in orjson.loads(raw.body)["error"]["message"]
 
 
+@pytest.mark.parametrize("word", ["Bearer ", "bearer ", "BEARER ", "Bearer   ", "Bearer\t"])
+@pytest.mark.parametrize("end", ["", "  ", "\t"])
+async def test_a_key_counts_however_its_header_is_spaced(edge: RunningEdge, word: str, end: str) -> None:
+    """Shells and templates leave blanks behind, and a scheme's name has no case."""
+    assert (await exchange(edge.port, request(chat(), headers={"authorization": word + KEY + end}))).status == 200
+
+
+async def test_a_slash_at_the_end_means_nothing(edge: RunningEdge, core: FakeCore) -> None:
+    """Clients that join URLs by hand would be told that the API is not there."""
+    assert (await exchange(edge.port, request(chat(), path="/v1/chat/completions/"))).status == 200
+    for path, model in (("/v1/balance/", ""), ("/v1/models/", ""), ("/v1/models/a/b/", "a/b")):
+        response = await exchange(edge.port, request(path=path, method="GET"))
+        assert (response.status, orjson.loads(response.body)["model"]) == (200, model)
+
+
+async def test_an_unknown_coding_is_named(edge: RunningEdge) -> None:
+    """The message would name nothing."""
+    headers = {"transfer-encoding": "gzip", "content-length": "", "accept-language": "en"}
+    response = await exchange(edge.port, request(headers=headers))
+    assert orjson.loads(response.body)["error"] == {"code": "invalid_request", "message": "Invalid request: HTTP."}
+
+
 async def test_a_head_request_gets_no_body(edge: RunningEdge) -> None:
     """The next response on the connection would be read as garbage."""
     client = await Client.connect(edge.port)
-    client.writer.write(request(method="HEAD", path="/v1/balance"))
-    head = await client.reader.readuntil(b"\r\n\r\n")
-    assert b" 405 " in head
+    for path, status in (("/v1/balance", b" 200 "), ("/v1/chat/completions", b" 405 ")):
+        client.writer.write(request(method="HEAD", path=path))
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        assert status in head
+        assert b"content-length: " in head
     client.writer.write(request(chat()))
     assert (await client.response()).status == 200
     client.close()

@@ -241,7 +241,7 @@ async def test_without_a_core_the_edge_has_patience(edge: RunningEdge, core: Fak
     assert time.monotonic() - started > 0.5
 
 
-async def test_a_stopped_server_is_503(edge: RunningEdge, nats_server: NatsServer) -> None:
+async def test_a_stopped_server_is_503(edge: RunningEdge, core: FakeCore, nats_server: NatsServer) -> None:
     """Infrastructure trouble would be blamed on the key or the balance."""
     nats_server.kill()
     await until(lambda: edge.edge.not_ready() is not None)
@@ -253,7 +253,8 @@ async def test_a_stopped_server_is_503(edge: RunningEdge, nats_server: NatsServe
         response = await exchange(edge.port, data)
         assert (response.status, response.code) == (503, "service_unavailable")
     nats_server.start()
-    await until(lambda: edge.edge.not_ready() is None)
+    await until(lambda: edge.edge.not_ready() is None and core._connection.connected)
+    await core._connection.client.flush()
     assert (await exchange(edge.port, request(chat()))).status == 200
 
 

@@ -82,6 +82,28 @@ def test_words_and_numbers_of_an_error(status: int, error: Any, kind: FailureKin
 
 
 @pytest.mark.parametrize(
+    ("named", "detail"),
+    [
+        ({"param": "messages[2].content"}, "messages[2]"),
+        ({"param": "tools"}, "tools"),
+        (
+            {"metadata": {"raw": '{"error": {"param": "stop", "message": "m"}}', "error_type": "invalid_request"}},
+            "stop",
+        ),
+        ({"metadata": {"raw": "not JSON", "error_type": "invalid_request"}}, "invalid_request"),
+        ({"metadata": {"raw": "[1]", "error_type": "invalid_request"}}, "invalid_request"),
+        ({"param": "my secret prompt"}, "invalid_request"),
+        ({"param": "secret"}, "invalid_request"),
+        ({"param": ["tools"]}, "invalid_request"),
+        ({}, "invalid_request"),
+    ],
+)
+def test_the_parameter_that_a_provider_blames_is_named(named: dict[str, Any], detail: str) -> None:
+    """The developer would have to guess; a name of their own making would put their words into a message."""
+    assert failure(400, {"code": "invalid_request", **named}).client_detail == detail
+
+
+@pytest.mark.parametrize(
     ("value", "seconds"),
     [
         (b"", 0),
