@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from core.catalogue import Entry
+from core.ledger.accounts import Account
 from core.ledger.outcome import Code
-from core.ledger.state import Account, State
+from core.ledger.state import State
 from core.pricing import Demand, Tariff
 from proto.onysoft.v1 import ledger_pb2
 from runtime.errors import Refusal

@@ -11,10 +11,10 @@ from bus.connection import Connection
 from bus.transport import Message
 from core.admission import tariff_of
 from core.catalogue import Catalogue, describe
+from core.ledger.accounts import Account
 from core.ledger.money import to_text
 from core.ledger.outcome import Code, Outcome
 from core.ledger.rules import describe_limit
-from core.ledger.state import Account
 from core.replica import Replica
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import work_pb2

@@ -15,9 +15,9 @@ from core.admission import OUTPUT_LIMITS, REFUSAL_CODES, Hold, Terms, size_hold,
 from core.answering import Order, StreamedAnswer, WholeAnswer
 from core.catalogue import Entry, Route
 from core.costing import Cost, settlement
+from core.ledger.accounts import Account
 from core.ledger.outcome import Code, Outcome
 from core.ledger.rules import cover, describe_limit, over_limit, standing
-from core.ledger.state import Account
 from core.phase import Interrupted, Phase
 from core.pricing import Demand, Tariff, demand_of
 from core.providers.port import Provider, ProviderFailure

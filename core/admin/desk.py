@@ -13,9 +13,9 @@ from bus.errors import BusError
 from core.admin.answers import Rejected
 from core.admin.fields import identity
 from core.catalogue import Catalogue
+from core.ledger.accounts import Account, Key
 from core.ledger.money import to_text
 from core.ledger.outcome import Code
-from core.ledger.state import Account, Key
 from core.replica import Replica
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger

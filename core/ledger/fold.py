@@ -7,9 +7,10 @@ Total: every event has an outcome; an event that this release does not understan
 import hashlib
 import heapq
 
-from core.ledger import rules
+from core.ledger import holds, versions
 from core.ledger.outcome import Code, FoldStopped, Outcome
-from core.ledger.state import FINGERPRINT_EVERY, State, Writer
+from core.ledger.records import Writer
+from core.ledger.state import FINGERPRINT_EVERY, State
 from core.ledger.windows import DAY_MS, minute_of
 from proto.onysoft.v1.ledger_pb2 import Event, LedgerBatch
 
@@ -54,7 +55,7 @@ def apply_batch(
 
 def _apply_event(state: State, event: Event) -> Outcome:
     kind: str = event.WhichOneof("event") or ""
-    handler = rules.HANDLERS.get(state.rules_version, {}).get(kind)
+    handler = versions.HANDLERS.get(state.rules_version, {}).get(kind)
     if handler is None:
         raise FoldStopped(f"position {state.position} holds an event that rules {state.rules_version} do not know")
     return handler(state, getattr(event, kind))
@@ -62,19 +63,21 @@ def _apply_event(state: State, event: Event) -> Outcome:
 
 def _advance(state: State, time_ms: int) -> None:
     """Moves the log's time and ends the holds whose deadline it passes."""
-    before = minute_of(state.time_ms)
-    state.time_ms = time_ms
+    before = state.windows
+    state.enter(time_ms)
     while state.deadlines and state.deadlines[0][0] <= time_ms:
         deadline_ms, request_id = heapq.heappop(state.deadlines)
         request = state.requests.get(request_id)
         if request is None or request.deadline_ms != deadline_ms or request.expired:
             continue  # ended, superseded or extended since
-        rules.release_hold(state, request)
+        holds.release(state, request)
         request.expired = True
         request.expired_ms = deadline_ms
         state.expired.append((deadline_ms, request_id))
-    if minute_of(time_ms) != before:
+    if state.windows is not before:
         _forget(state, time_ms)
+        if state.windows.month != before.month:
+            _forget_uses(state)
 
 
 def _forget(state: State, time_ms: int) -> None:
@@ -88,6 +91,14 @@ def _forget(state: State, time_ms: int) -> None:
     silent = [key for key, writer in state.writers.items() if writer.seen_ms + WRITER_KEPT_MS < time_ms]
     for key in silent:
         del state.writers[key]
+
+
+def _forget_uses(state: State) -> None:
+    """Once a month: drop the counters of windows that are over."""
+    for owner in (*state.accounts.values(), *state.keys.values()):
+        owner.forget_uses_before(state.windows.month)
+    state.dirty_accounts.update(state.accounts)
+    state.dirty_keys.update(state.keys)
 
 
 def _why_ignored(state: State, batch: LedgerBatch, partition: int, time_ms: int) -> Code | None:

@@ -35,6 +35,18 @@ class Code(IntEnum):
     RELEASED = 32
     NOT_OPEN = 33  # an outcome for a request that is not open: no effect; a settlement's cost is the house's loss
 
+    MODEL_BLOCKED = 50
+    KEY_MODEL_REFUSED = 51  # the key may not call this model
+    FREE_LIMIT = 52
+    DAILY_REQUESTS = 53
+    DAILY_TOKENS = 54
+    MONTHLY_TOKENS = 55
+    PARENT_INSUFFICIENT = 56  # the balance of a partner customer's parent
+    PARENT_HELD = 57
+    KEY_SUSPENDED = 58
+
+    SUBMITTED = 60  # the request goes on as a task
+
     CHECKED = 40  # a checkpoint that equals this fold
     UNCHECKED = 41  # a checkpoint of a position that this fold no longer remembers
 
@@ -42,8 +54,9 @@ class Code(IntEnum):
 class Outcome:
     """The effect of one event at its position. Amounts in nano-units of the account's currency.
 
-    `limit`, `remaining` and `reset_s` describe the account's requests per minute after the event (limit 0: none);
-    `superseded` is the attempt whose hold this opening ended, or 0.
+    `limit`, `remaining` and `reset_s` describe the caller's tightest limit of requests per minute after the event
+    (limit 0: none); after a refusal by a limit, `reset_s` is when that one turns. `superseded` is the attempt whose
+    hold this opening ended, or 0. The parent's amounts are of a partner customer's call, in the parent's currency.
     """
 
     __slots__ = (
@@ -51,6 +64,8 @@ class Outcome:
         "charged_nano",
         "code",
         "limit",
+        "parent_charged_nano",
+        "parent_shortfall_nano",
         "remaining",
         "reset_s",
         "shortfall_nano",
@@ -66,6 +81,8 @@ class Outcome:
         self.remaining = 0
         self.reset_s = 0
         self.superseded = 0
+        self.parent_charged_nano = 0
+        self.parent_shortfall_nano = 0
 
     def __repr__(self) -> str:
         shown = ", ".join(

@@ -1,47 +1,23 @@
 """What each event does: rules version 1.
 
-Later versions get handlers of their own beside these; a log written under version 1 replays under version 1.
+Version 2 is in `rules_v2`; `versions` knows them all. A log written under version 1 replays under version 1.
 Every handler keeps, for each account, `credits - charges - held >= 0`, and checks that it did.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from core.ledger.accounts import Account, Key
+from core.ledger.holds import check, release
 from core.ledger.money import MAX_NANO
 from core.ledger.outcome import Code, FoldStopped, Outcome
-from core.ledger.state import SETTLED_ATTEMPT, Account, Key, Request, State
+from core.ledger.requests import SETTLED_ATTEMPT, Request
+from core.ledger.state import State
 from core.ledger.windows import day_end_s, day_of, minute_end_s, minute_of
 from proto.onysoft.v1 import ledger_pb2 as pb
 
 CURRENCIES = (pb.TRY, pb.USD)
 KINDS = (pb.USER, pb.PROJECT, pb.PARTNER, pb.PARTNER_CUSTOMER)
-
-
-class InvariantBroken(FoldStopped):
-    """A handler left an account below zero: a defect of the rules themselves."""
-
-
-def release_hold(state: State, request: Request) -> Account:
-    """Gives the hold of an open request back to its account."""
-    account = state.accounts[request.account_id]
-    account.held_nano -= request.hold_nano
-    account.open_holds -= 1
-    state.dirty_accounts.add(request.account_id)
-    return account
-
-
-def _check(account: Account) -> None:
-    if account.held_nano < 0 or account.credits_nano - account.charges_nano - account.held_nano < 0:
-        raise InvariantBroken(f"account {account.account_id.hex()} would fall below zero")
-
-
-def _rules_activated(state: State, event: pb.RulesActivated) -> Outcome:
-    if event.version not in HANDLERS:
-        raise UnknownRules(event.version)
-    if event.version < state.rules_version:
-        return Outcome(Code.INVALID)
-    state.rules_version = event.version
-    return Outcome(Code.APPLIED)
 
 
 def _checkpoint(state: State, event: pb.Checkpoint) -> Outcome:
@@ -203,7 +179,7 @@ def _request_opened(state: State, event: pb.RequestOpened) -> Outcome:
 def _supersede(state: State, before: Request) -> int:
     """Ends the attempt before: its hold is free, and its late settlement is the house's loss."""
     if not before.expired:
-        release_hold(state, before)
+        release(state, before)
     del state.requests[before.request_id]
     state.ended.add(before.request_id, before.attempt, minute_of(state.time_ms))
     return before.attempt
@@ -223,7 +199,7 @@ def _admit(state: State, account: Account, event: pb.RequestOpened, counted: boo
     account.held_nano += event.hold_nano
     account.open_holds += 1
     state.dirty_accounts.add(account.account_id)
-    _check(account)
+    check(account)
 
 
 def _hold_extended(state: State, event: pb.HoldExtended) -> Outcome:
@@ -242,7 +218,7 @@ def _hold_extended(state: State, event: pb.HoldExtended) -> Outcome:
         request.deadline_ms = deadline_ms
         state.watch_deadline(deadline_ms, request.request_id)
     state.dirty_accounts.add(account.account_id)
-    _check(account)
+    check(account)
     return Outcome(Code.EXTENDED)
 
 
@@ -253,7 +229,7 @@ def _request_settled(state: State, event: pb.RequestSettled) -> Outcome:
     if event.charge_nano < 0:
         return Outcome(Code.INVALID)
     outcome = Outcome(Code.SETTLED_LATE if request.expired else Code.SETTLED)
-    account = state.accounts[request.account_id] if request.expired else release_hold(state, request)
+    account = state.accounts[request.account_id] if request.expired else release(state, request)
     outcome.charged_nano = min(event.charge_nano, account.available_nano)
     outcome.shortfall_nano = event.charge_nano - outcome.charged_nano
     account.charges_nano += outcome.charged_nano
@@ -262,7 +238,7 @@ def _request_settled(state: State, event: pb.RequestSettled) -> Outcome:
     state.dirty_accounts.add(account.account_id)
     del state.requests[request.request_id]
     state.ended.add(request.request_id, SETTLED_ATTEMPT, minute_of(state.time_ms))
-    _check(account)
+    check(account)
     return describe_limit(outcome, account, state.time_ms)
 
 
@@ -271,17 +247,10 @@ def _request_released(state: State, event: pb.RequestReleased) -> Outcome:
     if request is None or request.attempt != event.attempt:
         return Outcome(Code.NOT_OPEN)
     if not request.expired:
-        release_hold(state, request)
+        release(state, request)
     del state.requests[request.request_id]
     state.ended.add(request.request_id, request.attempt, minute_of(state.time_ms))
     return Outcome(Code.RELEASED)
-
-
-class UnknownRules(FoldStopped):
-    """The log asks for rules that this release does not have."""
-
-    def __init__(self, version: int) -> None:
-        super().__init__(f"rules version {version} is unknown to this release")
 
 
 class ReplicasDiffer(FoldStopped):
@@ -293,8 +262,7 @@ class ReplicasDiffer(FoldStopped):
 
 Handler = Callable[[State, Any], Outcome]
 
-_VERSION_1: dict[str, Handler] = {
-    "rules_activated": _rules_activated,
+VERSION_1: dict[str, Handler] = {
     "checkpoint": _checkpoint,
     "fx_rate_set": _fx_rate_set,
     "account_opened": _account_opened,
@@ -308,6 +276,3 @@ _VERSION_1: dict[str, Handler] = {
     "request_settled": _request_settled,
     "request_released": _request_released,
 }
-
-HANDLERS: dict[int, dict[str, Handler]] = {1: _VERSION_1}
-"""Rules version → event → handler."""

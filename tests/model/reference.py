@@ -107,6 +107,9 @@ class Reference:
         verdict: Verdict = getattr(self, kind)(getattr(event, kind))
         return verdict
 
+    def rules_activated(self, it: pb.RulesActivated) -> Verdict:
+        return Verdict("APPLIED")
+
     def checkpoint(self, it: pb.Checkpoint) -> Verdict:
         known = 0 < it.position < self.position and it.position % self.fingerprint_every == 0
         return Verdict("CHECKED" if known else "UNCHECKED")

@@ -23,9 +23,9 @@ partitions = st.integers(0, 1)
 class LedgerMachine(RuleBasedStateMachine):
     """Each rule puts one batch, or a retry of one, into the log."""
 
-    @initialize(wait_ms=st.integers(0, DAY))
-    def begin(self, wait_ms: int) -> None:
-        self.world = World()
+    @initialize(wait_ms=st.integers(0, DAY), rules_version=st.sampled_from((1, 2)))
+    def begin(self, wait_ms: int, rules_version: int) -> None:
+        self.world = World(rules_version)
         self.world.log.now_ms += wait_ms
 
     def one(self, event: Event, writer: bytes = b"writer-1") -> None:

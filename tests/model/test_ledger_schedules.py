@@ -87,7 +87,7 @@ def some_step(world: World, random: Random) -> int:
 
 def run_schedule(seed: int) -> World:
     """One schedule; the same for the same seed."""
-    random, world = Random(seed), World()
+    random, world = Random(seed), World(1 + seed % 2)
     if random.random() < 0.5:
         world.log.now_ms += random.randrange(DAY)
     for _ in range(BATCHES):
@@ -103,6 +103,10 @@ def run_schedule(seed: int) -> World:
     if seed % REPLAYED == 0:
         world.replay_every_prefix()
     return world
+
+
+OF_TREES = frozenset(code for code in Code if code >= 50)
+"""Outcomes that need partners, limits by model or tasks: `test_tree_schedules` reaches them."""
 
 
 @pytest.mark.parametrize("part", range(10))
@@ -124,4 +128,4 @@ def test_the_schedules_reach_every_outcome() -> None:
         replica = type(world.twin)()
         for message in world.log.messages:
             reached.update(outcome.code.name for outcome in events.fold(replica, message))
-    assert reached == {code.name for code in Code}
+    assert reached == {code.name for code in Code if code not in OF_TREES}

@@ -6,7 +6,7 @@ from core.ledger.outcome import Code, Outcome
 from core.ledger.state import State
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import snapshot_pb2
-from tests.model.ledger_log import Log, Message, account_opened, credit_added, fold, key_issued, name
+from tests.model.ledger_log import Log, Message, account_opened, credit_added, fold, key_issued, name, rules_activated
 from tests.model.reference import Reference, Verdict
 
 FINGERPRINT_EVERY = 8
@@ -21,7 +21,7 @@ ENDINGS = {Code.SETTLED, Code.SETTLED_LATE, Code.RELEASED}
 class World:
     """A log under test."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules_version: int = 1) -> None:
         self.log = Log()
         self.twin = State()
         self.reference = Reference(FINGERPRINT_EVERY)
@@ -31,6 +31,8 @@ class World:
         self.open: dict[bytes, int] = {}
         self.charged: dict[bytes, int] = defaultdict(int)
         self.credited: dict[bytes, int] = defaultdict(int)
+        if rules_version > 1:
+            self.append(rules_activated(rules_version))
         for account, (per_minute, per_day) in LIMITS.items():
             self.append(account_opened(account, per_minute, per_day), key_issued(f"key-{account}", account))
             self.append(credit_added(100, "first", account))

@@ -558,7 +558,7 @@ Global___CreditAdded: _TypeAlias = CreditAdded  # noqa: Y015
 
 @_typing.final
 class CreditReversed(_message.Message):
-    """A refund or chargeback. The balance stops at what is free; the rest is a receivable, taken from later credits."""
+    """A refund or chargeback. The balance stops at what is free; the rest is a receivable: recorded, for people to collect."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

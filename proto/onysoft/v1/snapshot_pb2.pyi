@@ -117,7 +117,6 @@ class AccountState(_message.Message):
     MARKUPS_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     FREE_TIMES_MS_FIELD_NUMBER: _builtins.int
-    LAST_USED_MS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.bytes
     kind: _ledger_pb2.AccountKind.ValueType
     currency: _ledger_pb2.Currency.ValueType
@@ -135,7 +134,6 @@ class AccountState(_message.Message):
     requests_settled: _builtins.int
     parent_id: _builtins.bytes
     receivable_nano: _builtins.int
-    last_used_ms: _builtins.int
     @_builtins.property
     def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -168,11 +166,10 @@ class AccountState(_message.Message):
         markups: _abc.Iterable[Global___PatternBps] | None = ...,
         owner: Global___OwnerState | None = ...,
         free_times_ms: _abc.Iterable[_builtins.int] | None = ...,
-        last_used_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "charges_nano", b"charges_nano", "credits_nano", b"credits_nano", "currency", b"currency", "day", b"day", "day_requests", b"day_requests", "free_times_ms", b"free_times_ms", "kind", b"kind", "last_used_ms", b"last_used_ms", "markup_bps", b"markup_bps", "markups", b"markups", "minute", b"minute", "minute_requests", b"minute_requests", "owner", b"owner", "parent_id", b"parent_id", "receivable_nano", b"receivable_nano", "references", b"references", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "requests_settled", b"requests_settled", "shortfall_nano", b"shortfall_nano", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "charges_nano", b"charges_nano", "credits_nano", b"credits_nano", "currency", b"currency", "day", b"day", "day_requests", b"day_requests", "free_times_ms", b"free_times_ms", "kind", b"kind", "markup_bps", b"markup_bps", "markups", b"markups", "minute", b"minute", "minute_requests", b"minute_requests", "owner", b"owner", "parent_id", b"parent_id", "receivable_nano", b"receivable_nano", "references", b"references", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "requests_settled", b"requests_settled", "shortfall_nano", b"shortfall_nano", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

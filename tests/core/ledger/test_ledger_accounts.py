@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.ledger import rules
+from core.ledger import versions
 from core.ledger.money import MAX_NANO
 from core.ledger.outcome import Code
 from proto.onysoft.v1 import ledger_pb2 as pb
@@ -204,7 +204,7 @@ def test_activating_the_rules_that_are_in_force_changes_nothing() -> None:
 
 def test_rules_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two semantics would alternate, and no statement could be explained."""
-    monkeypatch.setitem(rules.HANDLERS, 2, rules.HANDLERS[1])
+    monkeypatch.setitem(versions.HANDLERS, 2, versions.HANDLERS[1])
     log = Log()
     assert log.codes(rules_activated(2), rules_activated(1)) == [Code.APPLIED, Code.INVALID]
     assert log.state.rules_version == 2
@@ -213,7 +213,9 @@ def test_rules_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_new_rules_hold_from_the_next_event_of_the_same_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two releases would disagree about the events that share a batch with the switch."""
-    monkeypatch.setitem(rules.HANDLERS, 2, rules.HANDLERS[1] | {"account_opened": lambda *_: pytest.fail("rules 2")})
+    monkeypatch.setitem(
+        versions.HANDLERS, 2, versions.HANDLERS[1] | {"account_opened": lambda *_: pytest.fail("rules 2")}
+    )
     log = Log()
     with pytest.raises(pytest.fail.Exception, match="rules 2"):
         log.append(account_opened("ann"), rules_activated(2), account_opened("bob"))

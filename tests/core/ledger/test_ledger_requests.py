@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.ledger import rules
+from core.ledger import holds, rules
 from core.ledger import state as state_module
 from core.ledger.fold import ENDED_KEPT_MINUTES, LATE_SETTLEMENT_MS
 from core.ledger.money import MAX_NANO
@@ -502,7 +502,7 @@ def test_the_fold_stops_rather_than_take_a_balance_below_zero(monkeypatch: pytes
     """A defect of the rules would show as a customer's debt."""
     monkeypatch.setattr(rules, "cover", lambda account, hold_nano: None)
     log = funded(TRY)
-    with pytest.raises(rules.InvariantBroken):
+    with pytest.raises(holds.InvariantBroken):
         log.append(opened(1, 2 * TRY))
 
 
@@ -511,7 +511,7 @@ def test_the_fold_stops_rather_than_free_a_hold_twice() -> None:
     log = funded(TRY)
     log.append(opened(1, TRY))
     log.state.accounts[name("ann")].held_nano = 0
-    with pytest.raises(rules.InvariantBroken):
+    with pytest.raises(holds.InvariantBroken):
         log.append(settled(1, 0))
 
 
