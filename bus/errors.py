@@ -52,3 +52,7 @@ class SnapshotBroken(BusError):
 
 class TailStopped(BusError):
     """The tail was stopped before it reached the position."""
+
+
+class ArchiveBroken(BusError):
+    """The ledger's archive is not what was written: the message names the file and the positions."""

@@ -23,7 +23,7 @@ PARTITIONS_KEY = "onysoft.partitions"
 DUPLICATE_WINDOW_S = 120
 USAGE_AGE_S = 7 * 24 * 3600
 USAGE_BYTES_MAX = 2 * 1024**3
-SNAPSHOT_BYTES_MAX = 1024**3
+SNAPSHOT_BYTES_MAX = 2 * 1024**3
 SNAPSHOT_VERSIONS = 2
 _NS = 1_000_000_000
 
@@ -53,6 +53,11 @@ def ledger_subject(partition: int) -> str:
 async def last_position(connection: Connection, stream: str) -> int:
     """The position of the stream's newest message; 0 when there never was one. Raises ApiRefused and the like."""
     return int((await jetstream.stream_state(connection, stream))["last_seq"])
+
+
+async def trim(connection: Connection, position: int) -> None:
+    """Purge the ledger up to and with `position`. What may be purged is the caller's to prove. Raises as `call`."""
+    await jetstream.call(connection, f"STREAM.PURGE.{LEDGER}", {"seq": position + 1})
 
 
 async def _ensure(connection: Connection, wanted: Json) -> Json:

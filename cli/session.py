@@ -1,7 +1,9 @@
 """One run of the CLI: where to connect, and how to show what came back."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.client import AdminClient
-from cli.instance import Instance, find
+from cli.instance import Instance, NoInstance, find
 from cli.shapes import Shape
+from runtime.settings import Settings
 
 
 class Session:
@@ -27,6 +30,22 @@ class Session:
         """Where the admin service is. Raises NoInstance."""
         self._instance = self._instance or find(self.data)
         return self._instance
+
+    def settings(self) -> Settings:
+        """The instance's settings, for commands that read its log themselves: what its dev.json says, over the
+        environment. Raises ValidationError."""
+        try:
+            document = self.instance().document
+        except NoInstance:
+            if self.data or "ONYSOFT_NATS_URL" not in os.environ:
+                raise
+            document = {}
+        if not document:
+            return Settings()
+        folder = Path(document["data"])
+        return Settings(
+            nats_url=document["nats_url"], projections_dir=folder / "projections", archive_dir=folder / "archive"
+        )
 
     def call(self, method: str, request: Any) -> Any:
         """One call to the admin service. Raises NoInstance, CallFailed."""

@@ -1,18 +1,22 @@
 """Reads the ledger anew for an operator: what its events did, and whether the whole of it is sound.
 
-Each reading folds into a State of its own, so what it reports does not rest on what this core believes.
+Each reading folds into a State of its own, so what it reports does not rest on what this core believes. Where the log
+was trimmed, it begins in the archive, or without one at the base: the state up to which it was trimmed.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
-from bus import snapshots
+from bus import jetstream, snapshots
+from bus.archive import Archive
 from bus.connection import Connection
-from bus.errors import BusError, HistoryLost
+from bus.errors import ArchiveBroken, BusError, HistoryLost
+from bus.history import History
 from bus.streams import LEDGER, last_position
-from bus.tail import Entry, Tail
+from bus.tail import Entry
 from core.ledger.fold import apply_batch
 from core.ledger.outcome import Code, FoldStopped
 from core.ledger.state import State
@@ -68,42 +72,48 @@ class _Reading:
         self.moved.set()
 
 
-async def newest_entries(connection: Connection, count: int) -> AsyncIterator[admin_pb2.LedgerEntry]:
+async def newest_entries(
+    connection: Connection, count: int, archive: Path | None = None
+) -> AsyncIterator[admin_pb2.LedgerEntry]:
     """The last `count` events that are in the log now. Raises FoldStopped, BusError."""
     last = await last_position(connection, LEDGER)
-    async for entry in _entries(connection, max(1, last - count + 1), last, newest=count):
+    async for entry in _entries(connection, archive, max(1, last - count + 1), last, newest=count):
         yield entry
 
 
-async def entries_from(connection: Connection, first: int, count: int) -> AsyncIterator[admin_pb2.LedgerEntry]:
+async def entries_from(
+    connection: Connection, first: int, count: int, archive: Path | None = None
+) -> AsyncIterator[admin_pb2.LedgerEntry]:
     """At most `count` events from position `first` on that are in the log now. Raises FoldStopped, BusError."""
     last = await last_position(connection, LEDGER)
     left = count
-    async for entry in _entries(connection, first, last):
+    async for entry in _entries(connection, archive, first, last):
         yield entry
         left -= 1
         if not left:
             return
 
 
-async def follow(connection: Connection, first: int) -> AsyncIterator[admin_pb2.LedgerEntry]:
+async def follow(
+    connection: Connection, first: int, archive: Path | None = None
+) -> AsyncIterator[admin_pb2.LedgerEntry]:
     """Events from position `first` on, without end; 0: only what comes from now on.
 
     Raises FoldStopped, BusError, ReaderTooSlow.
     """
     start = first or await last_position(connection, LEDGER) + 1
-    async for entry in _entries(connection, start, _NO_END):
+    async for entry in _entries(connection, archive, start, _NO_END):
         yield entry
 
 
 async def _entries(
-    connection: Connection, first: int, last: int, newest: int | None = None
+    connection: Connection, archive: Path | None, first: int, last: int, newest: int | None = None
 ) -> AsyncIterator[admin_pb2.LedgerEntry]:
     """Events of the positions `first` to `last`; with `newest`, so many of them at most."""
     if first > last:
         return
     reading = _Reading(await _state_before(connection, first), first, last, newest)
-    tail = Tail(connection, LEDGER, reading.state.position, reading.on_entry)
+    tail = History(connection, reading.state.position, reading.on_entry, archive)
     try:
         await tail.start()
         while True:
@@ -118,15 +128,38 @@ async def _entries(
         await tail.stop()
 
 
-async def verify(connection: Connection) -> AsyncIterator[admin_pb2.VerifyProgress]:
+async def verify(connection: Connection, archive: Path | None = None) -> AsyncIterator[admin_pb2.VerifyProgress]:
     """Folds the log from its first position; the last message says whether it is sound.
 
-    Sound means: no position missing, every event understood, every checkpoint equal to this fold.
+    Sound means: no position missing, nothing lost at its end that somebody has read before, every event understood,
+    every checkpoint equal to this fold. `from_position` is 1, or the first position behind the base where the log was
+    trimmed and its archive is not at hand.
     """
     last = await last_position(connection, LEDGER)
     reading = _Reading(State(), _NO_END, _NO_END)
-    tail = Tail(connection, LEDGER, 0, reading.on_entry)
     problem = ""
+    try:
+        reading.state = await _first_state(connection, archive)
+        first = reading.state.position + 1
+        async for progress in _fold(connection, archive, reading, last):
+            progress.from_position = first
+            yield progress
+        problem = await _lost_end(connection, archive)
+    except (FoldStopped, HistoryLost, ArchiveBroken, ValueError) as error:
+        problem = f"after position {reading.state.position}: {error}"
+        first = 0
+    final = _progress(reading, last)
+    final.from_position, final.done, final.ok, final.problem = first, True, not problem, problem
+    if not problem:
+        final.chain_hash, final.state_digest = reading.state.chain_hash, reading.state.digest()
+    yield final
+
+
+async def _fold(
+    connection: Connection, archive: Path | None, reading: _Reading, last: int
+) -> AsyncIterator[admin_pb2.VerifyProgress]:
+    """Fold up to `last`, telling how far it is."""
+    tail = History(connection, reading.state.position, reading.on_entry, archive)
     try:
         await tail.start()
         while reading.state.position < last:
@@ -136,15 +169,35 @@ async def verify(connection: Connection) -> AsyncIterator[admin_pb2.VerifyProgre
             await asyncio.sleep(PROGRESS_EVERY_S if reading.state.position < last else 0)
             if tail.failure.done():
                 tail.failure.result()
-    except (FoldStopped, HistoryLost) as error:
-        problem = f"after position {reading.state.position}: {error}"
     finally:
         await tail.stop()
-    final = _progress(reading, last)
-    final.done, final.ok, final.problem = True, not problem, problem
-    if not problem:
-        final.chain_hash, final.state_digest = reading.state.chain_hash, reading.state.digest()
-    yield final
+
+
+async def _first_state(connection: Connection, archive: Path | None) -> State:
+    """The empty state, or the base where the log was trimmed and no archive reaches up to what is left.
+
+    Raises HistoryLost when there is no base either, ArchiveBroken, ValueError for a base that contradicts itself.
+    """
+    first = int((await jetstream.stream_state(connection, LEDGER))["first_seq"])
+    if first <= 1 or (archive is not None and Archive(archive).last >= first - 1):
+        return State()
+    base = await snapshots.load_base(connection)
+    if base is None or base.position < first - 1:
+        raise HistoryLost(f"{LEDGER} begins at {first}, and there is neither an archive nor a base to begin with")
+    return State.from_snapshot(base)
+
+
+async def _lost_end(connection: Connection, archive: Path | None) -> str:
+    """What shows that the log once was longer. A server that finds a broken block may cut the log there in silence."""
+    witnesses = {"a snapshot": 0, "the archive": Archive(archive).last if archive is not None else 0}
+    newest = await snapshots.load(connection)
+    witnesses["a snapshot"] = newest.position if newest is not None else 0
+    witnesses |= {f"the reader {name}": at for name, at in (await snapshots.readers(connection)).items()}
+    last = await last_position(connection, LEDGER)
+    for name, position in witnesses.items():
+        if position > last:
+            return f"after position {last}: the log ends here, but {name} has seen position {position}"
+    return ""
 
 
 def _progress(reading: _Reading, last: int) -> admin_pb2.VerifyProgress:
@@ -156,7 +209,7 @@ def _progress(reading: _Reading, last: int) -> admin_pb2.VerifyProgress:
     )
 
 
-async def _moved(reading: _Reading, tail: Tail) -> None:
+async def _moved(reading: _Reading, tail: History) -> None:
     """Wait until something was applied. Raises what stopped the tail."""
     waiter: asyncio.Future[Any] = asyncio.ensure_future(reading.moved.wait())
     try:
@@ -168,11 +221,12 @@ async def _moved(reading: _Reading, tail: Tail) -> None:
 
 
 async def _state_before(connection: Connection, first: int) -> State:
-    """A state at some position before `first`: the newest snapshot where it lies before it, else the empty one."""
+    """A state at some position before `first`: the newest snapshot where it lies before it, else the base, else the
+    empty one."""
     try:
-        snapshot = await snapshots.load(connection)
-        if snapshot is not None and snapshot.position < first:
-            return State.from_snapshot(snapshot)
+        for snapshot in (await snapshots.load(connection), await snapshots.load_base(connection)):
+            if snapshot is not None and snapshot.position < first:
+                return State.from_snapshot(snapshot)
     except (BusError, ValueError):
         return State()
     return State()

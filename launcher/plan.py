@@ -94,6 +94,7 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
         "ONYSOFT_KEY_PEPPER": secrets["key_pepper"],
         "ONYSOFT_SANDBOX_URL": f"http://127.0.0.1:{ports.sandbox}",
         "ONYSOFT_PROJECTIONS_DIR": str(folder.path / "projections"),
+        "ONYSOFT_ARCHIVE_DIR": str(folder.path / "archive"),
     }
     shared.setdefault("MALLOC_ARENA_MAX", "2")
 

@@ -13,16 +13,17 @@ from prometheus_client import REGISTRY
 from bus import snapshots
 from bus.connection import Connection
 from bus.directory import DirectoryMirror, publish_key
-from bus.errors import BusError
-from bus.streams import LEDGER, partition_of, provision
-from bus.tail import Entry, Tail
+from bus.errors import BusError, HistoryLost
+from bus.history import History
+from bus.streams import partition_of, provision
+from bus.tail import Entry
 from bus.transport import Message
 from bus.writer import LedgerWriter
 from core.ledger.state import State
 from projections import stories
 from projections.fold import Fold
 from projections.metrics import ProjectionsCollector
-from projections.store import Store
+from projections.store import AccountRow, IndexRow, Store
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import work_pb2
 from proto.onysoft.v1.directory_pb2 import KeyRecord
@@ -34,6 +35,9 @@ from runtime.settings import Settings
 
 NICENESS = 5
 """Read models come after calls: where processor time is short, edges and cores get it first."""
+
+READER = "projections"
+"""Under which this process announces how far it is, see bus/snapshots.py."""
 
 FLUSH_S = 0.25
 ASKS_MAX = 256
@@ -53,7 +57,7 @@ class Projections:
         kept = self.store.snapshot()
         state = State() if kept is None else State.from_snapshot(Snapshot.FromString(kept))
         self.fold = Fold(state)
-        self.tail = Tail(connection, LEDGER, state.position, self._on_entry)
+        self.tail = History(connection, state.position, self._on_entry, settings.archive_dir)
         self._snapshot_position = state.position
         self._checkpointed = max(state.fingerprints, default=0)
         self._snapshot_at = 0.0
@@ -65,12 +69,33 @@ class Projections:
 
     async def start(self) -> None:
         """Fold to the log's end, bring the directory up to date, take questions."""
-        await self.tail.start()
-        await self.tail.caught_up()
+        await self._begin()
+        await self._catch_up()
         await self.writer.start()
         await self._mend_directory()
         await self.flush()
         await self._connection.subscribe_direct("ask.request", self._on_ask, "projections")
+
+    async def _begin(self) -> None:
+        """Read on from the store's position; where that is trimmed and not archived, from the newest snapshot."""
+        try:
+            await self.tail.start()
+        except HistoryLost as lost:
+            newest = await snapshots.load(self._connection)
+            if newest is None or newest.position <= self.fold.state.position:
+                raise
+            log.warning("projections.index_incomplete", begins_at=newest.position + 1, reason=str(lost))
+            self.fold.state = State.from_snapshot(newest)
+            self.tail = History(self._connection, newest.position, self._on_entry, self._settings.archive_dir)
+            await self.tail.start()
+
+    async def _catch_up(self) -> None:
+        """Fold to the log's end, writing on the way: a rebuild reads months, and its rows must not pile up."""
+        catching_up = asyncio.create_task(self.tail.caught_up())
+        while not catching_up.done():
+            await asyncio.wait((catching_up,), timeout=FLUSH_S)
+            self._write()
+        catching_up.result()
 
     async def _mend_directory(self) -> None:
         """Publish the keys that the directory lacks or has wrong, after a crash or where the stream was lost."""
@@ -119,14 +144,26 @@ class Projections:
         index, accounts, keys = self.fold.take()
         self._unpublished.update(keys)
         await self._publish_keys()
-        if position > self.store.position() or body is not None:
-            self.store.write(position, index, accounts, None if body is None else body.SerializeToString())
+        self._write_rows(position, index, accounts, body)
         if body is not None:
             self._snapshot_position = position
             self._snapshot_at = time.monotonic() + self._settings.snapshot_every_s
             await self._save(body)
         self._checkpoint()
         self._forget()
+
+    def _write(self) -> None:
+        """Rows alone, before this process has caught up; its keys are published later."""
+        position = self.fold.state.position
+        index, accounts, keys = self.fold.take()
+        self._unpublished.update(keys)
+        self._write_rows(position, index, accounts, None)
+
+    def _write_rows(
+        self, position: int, index: list[IndexRow], accounts: list[AccountRow], body: Snapshot | None
+    ) -> None:
+        if position > self.store.position() or body is not None:
+            self.store.write(position, index, accounts, None if body is None else body.SerializeToString())
 
     async def _publish_keys(self) -> None:
         """Publish what is waiting; what fails waits for the next flush."""
@@ -152,6 +189,7 @@ class Projections:
     async def _save(self, body: Snapshot) -> None:
         try:
             await snapshots.save(self._connection, body)
+            await snapshots.announce_reader(self._connection, READER, body.position)
         except BusError as error:
             log.warning("snapshot.unsaved", position=body.position, reason=type(error).__name__)
 
@@ -185,7 +223,14 @@ class Projections:
         ask = work_pb2.Ask.FromString(message.data)
         try:
             await self._reach(ask.min_position)
-            story = await stories.tell(self._connection, self.store, self.fold.state, ask.request_id, ask.account_id)
+            story = await stories.tell(
+                self._connection,
+                self.store,
+                self.fold.state,
+                ask.request_id,
+                ask.account_id,
+                self._settings.archive_dir,
+            )
             answer = work_pb2.Answer(json=orjson.dumps(story))
         except stories.Unknown:
             answer = work_pb2.Answer(code="not_found")

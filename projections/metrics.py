@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bus.tail import Tail
+from bus.history import History
 from projections.fold import Fold
 
 
 class ProjectionsCollector(Collector):
     """Position, and what waits to be written."""
 
-    def __init__(self, fold: Fold, tail: Tail) -> None:
+    def __init__(self, fold: Fold, tail: History) -> None:
         self._fold = fold
         self._tail = tail
 

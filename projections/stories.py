@@ -1,11 +1,12 @@
 """Why was I charged: everything the log says of one request, as JSON."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from bus.connection import Connection
-from bus.streams import LEDGER
-from bus.tail import Entry, read
+from bus.history import read_entry
+from bus.tail import Entry
 from core.ledger.money import to_text
 from core.ledger.outcome import Code
 from core.ledger.state import State
@@ -28,9 +29,14 @@ class Unknown(Exception):
 
 
 async def tell(
-    connection: Connection, store: Store, state: State, request_id: bytes, account_id: bytes
+    connection: Connection,
+    store: Store,
+    state: State,
+    request_id: bytes,
+    account_id: bytes,
+    archive: Path | None = None,
 ) -> dict[str, Any]:
-    """The story of a request; `account_id` empty: of any account.
+    """The story of a request; `account_id` empty: of any account; `archive` has what was trimmed.
 
     Raises Unknown; BusError when the log cannot be read.
     """
@@ -43,7 +49,7 @@ async def tell(
     read_entries: dict[int, tuple[Entry, pb.LedgerBatch]] = {}
     for row in entries:
         if row.position not in read_entries:
-            entry = await read(connection, LEDGER, row.position)
+            entry = await read_entry(connection, row.position, archive)
             read_entries[row.position] = (entry, pb.LedgerBatch.FromString(entry.payload))
         entry, batch = read_entries[row.position]
         event = batch.events[row.index]

@@ -4,9 +4,9 @@
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.addresses import listed_ranges
@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     analytics_query_s: float = Field(default=30.0, gt=0, description="longest time of one query")
     analytics_result_bytes: int = Field(
         default=64_000_000, ge=1_000, description="largest answer of one query; a larger one is refused"
+    )
+    archive_dir: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = Field(
+        default=None, description="folder of the ledger's archive, for whoever reads what was trimmed; empty: none"
     )
 
     # Sandbox

@@ -46,6 +46,7 @@ def verification(message: admin.VerifyProgress) -> Shape:
         "ok": message.ok,
         "done": message.done,
         "position": message.position,
+        "from_position": message.from_position,
         "last_position": message.last_position,
         "events": message.events,
         "checkpoints": message.checkpoints,

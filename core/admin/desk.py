@@ -46,6 +46,7 @@ class Desk:
         self.connection = connection
         self.mirror = mirror
         self.core = settings.process_name or "core"
+        self.archive = settings.archive_dir
         self.pepper = settings.key_pepper.get_secret_value().encode()
 
     async def append(self, root_id: bytes, event: ledger.Event, already: bool = False) -> Code:

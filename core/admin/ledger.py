@@ -39,11 +39,11 @@ class Ledger(Subject):
         if request.limit > TAIL_EVENTS_MAX:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"limit must be at most {TAIL_EVENTS_MAX}")
         if not request.limit:
-            entries = audit.follow(self.desk.connection, request.from_position)
+            entries = audit.follow(self.desk.connection, request.from_position, self.desk.archive)
         elif request.from_position:
-            entries = audit.entries_from(self.desk.connection, request.from_position, request.limit)
+            entries = audit.entries_from(self.desk.connection, request.from_position, request.limit, self.desk.archive)
         else:
-            entries = audit.newest_entries(self.desk.connection, request.limit)
+            entries = audit.newest_entries(self.desk.connection, request.limit, self.desk.archive)
         try:
             async for entry in entries:
                 yield entry
@@ -57,7 +57,7 @@ class Ledger(Subject):
     async def VerifyLedger(self, request: pb.VerifyLedgerRequest, context: Context) -> AsyncIterator[pb.VerifyProgress]:
         """Progress while it runs; the last message has `done` and the verdict."""
         try:
-            async for progress in audit.verify(self.desk.connection):
+            async for progress in audit.verify(self.desk.connection, self.desk.archive):
                 yield progress
         except (BusError, TimeoutError) as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))

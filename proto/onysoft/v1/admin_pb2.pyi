@@ -708,6 +708,7 @@ class VerifyProgress(_message.Message):
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    FROM_POSITION_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     last_position: _builtins.int
     done: _builtins.bool
@@ -717,6 +718,8 @@ class VerifyProgress(_message.Message):
     state_digest: _builtins.bytes
     events: _builtins.int
     checkpoints: _builtins.int
+    from_position: _builtins.int
+    """1, or where the fold began because the log was trimmed"""
     def __init__(
         self,
         *,
@@ -729,10 +732,11 @@ class VerifyProgress(_message.Message):
         state_digest: _builtins.bytes = ...,
         events: _builtins.int = ...,
         checkpoints: _builtins.int = ...,
+        from_position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_hash", b"chain_hash", "checkpoints", b"checkpoints", "done", b"done", "events", b"events", "last_position", b"last_position", "ok", b"ok", "position", b"position", "problem", b"problem", "state_digest", b"state_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_hash", b"chain_hash", "checkpoints", b"checkpoints", "done", b"done", "events", b"events", "from_position", b"from_position", "last_position", b"last_position", "ok", b"ok", "position", b"position", "problem", b"problem", "state_digest", b"state_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Proofs for operators and customers: archive, statements, time travel, reconciliation. See docs/operations.md."""
