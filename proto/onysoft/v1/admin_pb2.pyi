@@ -90,16 +90,19 @@ class OpenAccountRequest(_message.Message):
     MARKUP_BPS_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_DAY_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
     kind: _ledger_pb2.AccountKind.ValueType
     name: _builtins.str
     currency: _ledger_pb2.Currency.ValueType
-    """default TRY"""
+    """default TRY; USD for a partner and its projects"""
     markup_bps: _builtins.int
-    """default 5000"""
+    """default 5000; 3000 for a partner's customer"""
     requests_per_minute: _builtins.int
     """default 60; 0: no limit"""
     requests_per_day: _builtins.int
     """default 10000; 0: no limit"""
+    parent_id: _builtins.str
+    """a project's organisation, the partner of its projects and customers"""
     def __init__(
         self,
         *,
@@ -109,10 +112,11 @@ class OpenAccountRequest(_message.Message):
         markup_bps: _builtins.int | None = ...,
         requests_per_minute: _builtins.int | None = ...,
         requests_per_day: _builtins.int | None = ...,
+        parent_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_markup_bps", b"_markup_bps", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "markup_bps", b"markup_bps", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_markup_bps", b"_markup_bps", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "currency", b"currency", "kind", b"kind", "markup_bps", b"markup_bps", "name", b"name", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_markup_bps", b"_markup_bps", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "currency", b"currency", "kind", b"kind", "markup_bps", b"markup_bps", "name", b"name", "parent_id", b"parent_id", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__markup_bps: _TypeAlias = _typing.Literal["markup_bps"]  # noqa: Y015
     _WhichOneofArgType__markup_bps: _TypeAlias = _typing.Literal["_markup_bps", b"_markup_bps"]  # noqa: Y015
@@ -143,6 +147,10 @@ class Account(_message.Message):
     SUSPENDED_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
     PARTITION_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    ROOT_ID_FIELD_NUMBER: _builtins.int
+    MARKUPS_FIELD_NUMBER: _builtins.int
+    BLOCKED_MODELS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     kind: _ledger_pb2.AccountKind.ValueType
     name: _builtins.str
@@ -152,8 +160,15 @@ class Account(_message.Message):
     requests_per_day: _builtins.int
     suspended: _builtins.bool
     partition: _builtins.int
+    parent_id: _builtins.str
+    """empty: a billing root"""
+    root_id: _builtins.str
     @_builtins.property
     def balance(self) -> Global___Balance: ...
+    @_builtins.property
+    def markups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Markup]: ...
+    @_builtins.property
+    def blocked_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -167,10 +182,14 @@ class Account(_message.Message):
         suspended: _builtins.bool = ...,
         balance: Global___Balance | None = ...,
         partition: _builtins.int = ...,
+        parent_id: _builtins.str = ...,
+        root_id: _builtins.str = ...,
+        markups: _abc.Iterable[Global___Markup] | None = ...,
+        blocked_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "balance", b"balance", "currency", b"currency", "kind", b"kind", "markup_bps", b"markup_bps", "name", b"name", "partition", b"partition", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "balance", b"balance", "blocked_models", b"blocked_models", "currency", b"currency", "kind", b"kind", "markup_bps", b"markup_bps", "markups", b"markups", "name", b"name", "parent_id", b"parent_id", "partition", b"partition", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "root_id", b"root_id", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -297,6 +316,203 @@ class Credit(_message.Message):
 Global___Credit: _TypeAlias = Credit  # noqa: Y015
 
 @_typing.final
+class ReverseCreditRequest(_message.Message):
+    """A refund or chargeback: what is free is taken, the rest is a receivable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    amount: _builtins.str
+    reference: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        amount: _builtins.str = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseCreditRequest: _TypeAlias = ReverseCreditRequest  # noqa: Y015
+
+@_typing.final
+class MoveCreditRequest(_message.Message):
+    """Between two accounts of one billing root."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    TO_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    from_account_id: _builtins.str
+    to_account_id: _builtins.str
+    amount: _builtins.str
+    """in the giving account's currency"""
+    reference: _builtins.str
+    def __init__(
+        self,
+        *,
+        from_account_id: _builtins.str = ...,
+        to_account_id: _builtins.str = ...,
+        amount: _builtins.str = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "from_account_id", b"from_account_id", "reference", b"reference", "to_account_id", b"to_account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveCreditRequest: _TypeAlias = MoveCreditRequest  # noqa: Y015
+
+@_typing.final
+class Movement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    TO_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    TO_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    FROM_BALANCE_FIELD_NUMBER: _builtins.int
+    TO_BALANCE_FIELD_NUMBER: _builtins.int
+    from_account_id: _builtins.str
+    to_account_id: _builtins.str
+    amount: _builtins.str
+    to_amount: _builtins.str
+    """in the receiving account's currency, at the logged rate"""
+    reference: _builtins.str
+    counted: _builtins.bool
+    """false: this reference had counted before"""
+    @_builtins.property
+    def from_balance(self) -> Global___Balance: ...
+    @_builtins.property
+    def to_balance(self) -> Global___Balance: ...
+    def __init__(
+        self,
+        *,
+        from_account_id: _builtins.str = ...,
+        to_account_id: _builtins.str = ...,
+        amount: _builtins.str = ...,
+        to_amount: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        counted: _builtins.bool = ...,
+        from_balance: Global___Balance | None = ...,
+        to_balance: Global___Balance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_balance", b"from_balance", "to_balance", b"to_balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "counted", b"counted", "from_account_id", b"from_account_id", "from_balance", b"from_balance", "reference", b"reference", "to_account_id", b"to_account_id", "to_amount", b"to_amount", "to_balance", b"to_balance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Movement: _TypeAlias = Movement  # noqa: Y015
+
+@_typing.final
+class SetMarkupRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    MARKUP_BPS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    pattern: _builtins.str
+    """default `*`"""
+    markup_bps: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        pattern: _builtins.str = ...,
+        markup_bps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "markup_bps", b"markup_bps", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetMarkupRequest: _TypeAlias = SetMarkupRequest  # noqa: Y015
+
+@_typing.final
+class ClearMarkupRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    pattern: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        pattern: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearMarkupRequest: _TypeAlias = ClearMarkupRequest  # noqa: Y015
+
+@_typing.final
+class Markup(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    MARKUP_BPS_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    markup_bps: _builtins.int
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        markup_bps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["markup_bps", b"markup_bps", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Markup: _TypeAlias = Markup  # noqa: Y015
+
+@_typing.final
+class MarkupList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    MARKUPS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    @_builtins.property
+    def markups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Markup]:
+        """`*` first"""
+
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        markups: _abc.Iterable[Global___Markup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "markups", b"markups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkupList: _TypeAlias = MarkupList  # noqa: Y015
+
+@_typing.final
 class Balance(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -310,6 +526,7 @@ class Balance(_message.Message):
     CHARGES_FIELD_NUMBER: _builtins.int
     SHORTFALL_FIELD_NUMBER: _builtins.int
     OPEN_HOLDS_FIELD_NUMBER: _builtins.int
+    RECEIVABLE_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     balance: _builtins.str
     held: _builtins.str
@@ -320,6 +537,8 @@ class Balance(_message.Message):
     charges: _builtins.str
     shortfall: _builtins.str
     open_holds: _builtins.int
+    receivable: _builtins.str
+    """reversed beyond what was free"""
     def __init__(
         self,
         *,
@@ -333,10 +552,11 @@ class Balance(_message.Message):
         charges: _builtins.str = ...,
         shortfall: _builtins.str = ...,
         open_holds: _builtins.int = ...,
+        receivable: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "available", b"available", "balance", b"balance", "charges", b"charges", "credits", b"credits", "currency", b"currency", "held", b"held", "open_holds", b"open_holds", "position", b"position", "shortfall", b"shortfall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "available", b"available", "balance", b"balance", "charges", b"charges", "credits", b"credits", "currency", b"currency", "held", b"held", "open_holds", b"open_holds", "position", b"position", "receivable", b"receivable", "shortfall", b"shortfall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -348,21 +568,135 @@ class IssueKeyRequest(_message.Message):
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     name: _builtins.str
+    @_builtins.property
+    def policy(self) -> _ledger_pb2.KeyPolicy: ...
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         name: _builtins.str = ...,
+        policy: _ledger_pb2.KeyPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "name", b"name", "policy", b"policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueKeyRequest: _TypeAlias = IssueKeyRequest  # noqa: Y015
+
+@_typing.final
+class ChangeKeyRequest(_message.Message):
+    """What is absent stays as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    ALLOWED_MODELS_FIELD_NUMBER: _builtins.int
+    ALLOWED_IPS_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    name: _builtins.str
+    expires_ms: _builtins.int
+    """0: never"""
+    @_builtins.property
+    def allowed_models(self) -> Global___Patterns: ...
+    @_builtins.property
+    def allowed_ips(self) -> Global___Ranges: ...
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        expires_ms: _builtins.int | None = ...,
+        allowed_models: Global___Patterns | None = ...,
+        allowed_ips: Global___Ranges | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_ms", b"_expires_ms", "_name", b"_name", "allowed_ips", b"allowed_ips", "allowed_models", b"allowed_models", "expires_ms", b"expires_ms", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_ms", b"_expires_ms", "_name", b"_name", "allowed_ips", b"allowed_ips", "allowed_models", b"allowed_models", "expires_ms", b"expires_ms", "key_id", b"key_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_ms: _TypeAlias = _typing.Literal["expires_ms"]  # noqa: Y015
+    _WhichOneofArgType__expires_ms: _TypeAlias = _typing.Literal["_expires_ms", b"_expires_ms"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_ms) -> _WhichOneofReturnType__expires_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___ChangeKeyRequest: _TypeAlias = ChangeKeyRequest  # noqa: Y015
+
+@_typing.final
+class Patterns(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def patterns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """none: every model"""
+
+    def __init__(
+        self,
+        *,
+        patterns: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["patterns", b"patterns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Patterns: _TypeAlias = Patterns  # noqa: Y015
+
+@_typing.final
+class Ranges(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """none: every address"""
+
+    def __init__(
+        self,
+        *,
+        ranges: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ranges: _TypeAlias = Ranges  # noqa: Y015
+
+@_typing.final
+class RotateKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    GRACE_MS_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    grace_ms: _builtins.int
+    """how long the replaced secret goes on working"""
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        grace_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace_ms", b"grace_ms", "key_id", b"key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKeyRequest: _TypeAlias = RotateKeyRequest  # noqa: Y015
 
 @_typing.final
 class IssuedKey(_message.Message):
@@ -414,10 +748,29 @@ class Key(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    LAST_USED_MS_FIELD_NUMBER: _builtins.int
+    ROTATIONS_FIELD_NUMBER: _builtins.int
+    OLD_SECRET_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    BLOCKED_MODELS_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     account_id: _builtins.str
     name: _builtins.str
     revoked: _builtins.bool
+    suspended: _builtins.bool
+    state: _builtins.str
+    """active, suspended, expired, revoked"""
+    last_used_ms: _builtins.int
+    """0: never"""
+    rotations: _builtins.int
+    old_secret_until_ms: _builtins.int
+    """0: none is in its grace"""
+    @_builtins.property
+    def policy(self) -> _ledger_pb2.KeyPolicy: ...
+    @_builtins.property
+    def blocked_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -425,10 +778,17 @@ class Key(_message.Message):
         account_id: _builtins.str = ...,
         name: _builtins.str = ...,
         revoked: _builtins.bool = ...,
+        suspended: _builtins.bool = ...,
+        state: _builtins.str = ...,
+        policy: _ledger_pb2.KeyPolicy | None = ...,
+        last_used_ms: _builtins.int = ...,
+        rotations: _builtins.int = ...,
+        old_secret_until_ms: _builtins.int = ...,
+        blocked_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_id", b"key_id", "name", b"name", "revoked", b"revoked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "blocked_models", b"blocked_models", "key_id", b"key_id", "last_used_ms", b"last_used_ms", "name", b"name", "old_secret_until_ms", b"old_secret_until_ms", "policy", b"policy", "revoked", b"revoked", "rotations", b"rotations", "state", b"state", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -485,10 +845,18 @@ class FxRate(_message.Message):
     QUOTE_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    SET_MS_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     base: _builtins.str
     quote: _builtins.str
     rate: _builtins.str
     position: _builtins.int
+    source: _builtins.str
+    reference: _builtins.str
+    set_ms: _builtins.int
+    stale: _builtins.bool
     def __init__(
         self,
         *,
@@ -496,14 +864,267 @@ class FxRate(_message.Message):
         quote: _builtins.str = ...,
         rate: _builtins.str = ...,
         position: _builtins.int = ...,
+        source: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        set_ms: _builtins.int = ...,
+        stale: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "position", b"position", "quote", b"quote", "rate", b"rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "position", b"position", "quote", b"quote", "rate", b"rate", "reference", b"reference", "set_ms", b"set_ms", "source", b"source", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FxRate: _TypeAlias = FxRate  # noqa: Y015
+
+@_typing.final
+class ConfirmFxRateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_FIELD_NUMBER: _builtins.int
+    base: _ledger_pb2.Currency.ValueType
+    def __init__(
+        self,
+        *,
+        base: _ledger_pb2.Currency.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmFxRateRequest: _TypeAlias = ConfirmFxRateRequest  # noqa: Y015
+
+@_typing.final
+class ListFxRatesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFxRatesRequest: _TypeAlias = ListFxRatesRequest  # noqa: Y015
+
+@_typing.final
+class FxRateList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATES_FIELD_NUMBER: _builtins.int
+    PROPOSED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___FxRate]: ...
+    @_builtins.property
+    def proposed(self) -> _containers.RepeatedCompositeFieldContainer[Global___FxRate]:
+        """jumped too far, and wait to be confirmed"""
+
+    def __init__(
+        self,
+        *,
+        rates: _abc.Iterable[Global___FxRate] | None = ...,
+        proposed: _abc.Iterable[Global___FxRate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proposed", b"proposed", "rates", b"rates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FxRateList: _TypeAlias = FxRateList  # noqa: Y015
+
+@_typing.final
+class OwnerRef(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_id", b"owner_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerRef: _TypeAlias = OwnerRef  # noqa: Y015
+
+@_typing.final
+class PatternRef(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.str
+    pattern: _builtins.str
+    """default `*`"""
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.str = ...,
+        pattern: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_id", b"owner_id", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PatternRef: _TypeAlias = PatternRef  # noqa: Y015
+
+@_typing.final
+class SetLimitsRequest(_message.Message):
+    """A field that is absent stays as it is; 0 removes that limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_DAY_FIELD_NUMBER: _builtins.int
+    DAILY_REQUESTS_FIELD_NUMBER: _builtins.int
+    DAILY_TOKENS_FIELD_NUMBER: _builtins.int
+    MONTHLY_TOKENS_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.str
+    pattern: _builtins.str
+    """default `*`"""
+    requests_per_minute: _builtins.int
+    requests_per_day: _builtins.int
+    daily_requests: _builtins.int
+    daily_tokens: _builtins.int
+    monthly_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.str = ...,
+        pattern: _builtins.str = ...,
+        requests_per_minute: _builtins.int | None = ...,
+        requests_per_day: _builtins.int | None = ...,
+        daily_requests: _builtins.int | None = ...,
+        daily_tokens: _builtins.int | None = ...,
+        monthly_tokens: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_daily_requests", b"_daily_requests", "_daily_tokens", b"_daily_tokens", "_monthly_tokens", b"_monthly_tokens", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "daily_requests", b"daily_requests", "daily_tokens", b"daily_tokens", "monthly_tokens", b"monthly_tokens", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_requests", b"_daily_requests", "_daily_tokens", b"_daily_tokens", "_monthly_tokens", b"_monthly_tokens", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "daily_requests", b"daily_requests", "daily_tokens", b"daily_tokens", "monthly_tokens", b"monthly_tokens", "owner_id", b"owner_id", "pattern", b"pattern", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__daily_requests: _TypeAlias = _typing.Literal["daily_requests"]  # noqa: Y015
+    _WhichOneofArgType__daily_requests: _TypeAlias = _typing.Literal["_daily_requests", b"_daily_requests"]  # noqa: Y015
+    _WhichOneofReturnType__daily_tokens: _TypeAlias = _typing.Literal["daily_tokens"]  # noqa: Y015
+    _WhichOneofArgType__daily_tokens: _TypeAlias = _typing.Literal["_daily_tokens", b"_daily_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__monthly_tokens: _TypeAlias = _typing.Literal["monthly_tokens"]  # noqa: Y015
+    _WhichOneofArgType__monthly_tokens: _TypeAlias = _typing.Literal["_monthly_tokens", b"_monthly_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_day: _TypeAlias = _typing.Literal["requests_per_day"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_day: _TypeAlias = _typing.Literal["_requests_per_day", b"_requests_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_minute: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_requests) -> _WhichOneofReturnType__daily_requests | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_tokens) -> _WhichOneofReturnType__daily_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__monthly_tokens) -> _WhichOneofReturnType__monthly_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_day) -> _WhichOneofReturnType__requests_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
+
+Global___SetLimitsRequest: _TypeAlias = SetLimitsRequest  # noqa: Y015
+
+@_typing.final
+class Limit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    RESETS_MS_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    kind: _builtins.str
+    most: _builtins.int
+    used: _builtins.int
+    held: _builtins.int
+    left: _builtins.int
+    resets_ms: _builtins.int
+    """when the window is over; 0: it rolls"""
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        most: _builtins.int = ...,
+        used: _builtins.int = ...,
+        held: _builtins.int = ...,
+        left: _builtins.int = ...,
+        resets_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "kind", b"kind", "left", b"left", "most", b"most", "pattern", b"pattern", "resets_ms", b"resets_ms", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Limit: _TypeAlias = Limit  # noqa: Y015
+
+@_typing.final
+class LimitList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    BLOCKED_MODELS_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.str
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]: ...
+    @_builtins.property
+    def blocked_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.str = ...,
+        limits: _abc.Iterable[Global___Limit] | None = ...,
+        blocked_models: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_models", b"blocked_models", "limits", b"limits", "owner_id", b"owner_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitList: _TypeAlias = LimitList  # noqa: Y015
+
+@_typing.final
+class BlockList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    PATTERNS_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.str
+    @_builtins.property
+    def patterns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.str = ...,
+        patterns: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_id", b"owner_id", "patterns", b"patterns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockList: _TypeAlias = BlockList  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):

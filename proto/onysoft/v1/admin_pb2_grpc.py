@@ -28,7 +28,9 @@ if _version_not_supported:
 class AdminStub:
     """The operator's interface, served by every core. Metadata `authorization: Bearer <admin token>`.
     Errors: INVALID_ARGUMENT (the message names the field), NOT_FOUND, ALREADY_EXISTS, UNAUTHENTICATED, UNAVAILABLE.
-    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency.
+    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
+    key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
+    Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
     """
 
     def __init__(self, channel):
@@ -72,15 +74,60 @@ class AdminStub:
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.CreditAccountRequest.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Credit.FromString,
                 _registered_method=True)
+        self.ReverseCredit = channel.unary_unary(
+                '/onysoft.v1.Admin/ReverseCredit',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ReverseCreditRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Credit.FromString,
+                _registered_method=True)
+        self.MoveCredit = channel.unary_unary(
+                '/onysoft.v1.Admin/MoveCredit',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.MoveCreditRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Movement.FromString,
+                _registered_method=True)
         self.GetBalance = channel.unary_unary(
                 '/onysoft.v1.Admin/GetBalance',
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Balance.FromString,
                 _registered_method=True)
+        self.SetMarkup = channel.unary_unary(
+                '/onysoft.v1.Admin/SetMarkup',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetMarkupRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.FromString,
+                _registered_method=True)
+        self.ClearMarkup = channel.unary_unary(
+                '/onysoft.v1.Admin/ClearMarkup',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ClearMarkupRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.FromString,
+                _registered_method=True)
+        self.ListMarkups = channel.unary_unary(
+                '/onysoft.v1.Admin/ListMarkups',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.FromString,
+                _registered_method=True)
         self.IssueKey = channel.unary_unary(
                 '/onysoft.v1.Admin/IssueKey',
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.IssueKeyRequest.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.IssuedKey.FromString,
+                _registered_method=True)
+        self.ChangeKey = channel.unary_unary(
+                '/onysoft.v1.Admin/ChangeKey',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ChangeKeyRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.FromString,
+                _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/onysoft.v1.Admin/RotateKey',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.IssuedKey.FromString,
+                _registered_method=True)
+        self.SuspendKey = channel.unary_unary(
+                '/onysoft.v1.Admin/SuspendKey',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.KeyRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.FromString,
+                _registered_method=True)
+        self.ResumeKey = channel.unary_unary(
+                '/onysoft.v1.Admin/ResumeKey',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.KeyRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.FromString,
                 _registered_method=True)
         self.RevokeKey = channel.unary_unary(
                 '/onysoft.v1.Admin/RevokeKey',
@@ -92,10 +139,45 @@ class AdminStub:
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.KeyList.FromString,
                 _registered_method=True)
+        self.SetLimits = channel.unary_unary(
+                '/onysoft.v1.Admin/SetLimits',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetLimitsRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.FromString,
+                _registered_method=True)
+        self.ClearLimits = channel.unary_unary(
+                '/onysoft.v1.Admin/ClearLimits',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.FromString,
+                _registered_method=True)
+        self.ListLimits = channel.unary_unary(
+                '/onysoft.v1.Admin/ListLimits',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.OwnerRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.FromString,
+                _registered_method=True)
+        self.BlockModel = channel.unary_unary(
+                '/onysoft.v1.Admin/BlockModel',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.BlockList.FromString,
+                _registered_method=True)
+        self.UnblockModel = channel.unary_unary(
+                '/onysoft.v1.Admin/UnblockModel',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.BlockList.FromString,
+                _registered_method=True)
         self.SetFxRate = channel.unary_unary(
                 '/onysoft.v1.Admin/SetFxRate',
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetFxRateRequest.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRate.FromString,
+                _registered_method=True)
+        self.ConfirmFxRate = channel.unary_unary(
+                '/onysoft.v1.Admin/ConfirmFxRate',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ConfirmFxRateRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRate.FromString,
+                _registered_method=True)
+        self.ListFxRates = channel.unary_unary(
+                '/onysoft.v1.Admin/ListFxRates',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListFxRatesRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRateList.FromString,
                 _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/onysoft.v1.Admin/ListModels',
@@ -122,7 +204,9 @@ class AdminStub:
 class AdminServicer:
     """The operator's interface, served by every core. Metadata `authorization: Bearer <admin token>`.
     Errors: INVALID_ARGUMENT (the message names the field), NOT_FOUND, ALREADY_EXISTS, UNAUTHENTICATED, UNAVAILABLE.
-    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency.
+    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
+    key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
+    Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
     """
 
     def GetStatus(self, request, context):
@@ -167,13 +251,67 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReverseCredit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveCredit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBalance(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetMarkup(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearMarkup(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMarkups(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IssueKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeKey(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,7 +329,49 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetLimits(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearLimits(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLimits(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BlockModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnblockModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetFxRate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmFxRate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFxRates(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -259,15 +439,60 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.CreditAccountRequest.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Credit.SerializeToString,
             ),
+            'ReverseCredit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseCredit,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ReverseCreditRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Credit.SerializeToString,
+            ),
+            'MoveCredit': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveCredit,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.MoveCreditRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Movement.SerializeToString,
+            ),
             'GetBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBalance,
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Balance.SerializeToString,
             ),
+            'SetMarkup': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMarkup,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetMarkupRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.SerializeToString,
+            ),
+            'ClearMarkup': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearMarkup,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ClearMarkupRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.SerializeToString,
+            ),
+            'ListMarkups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMarkups,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.SerializeToString,
+            ),
             'IssueKey': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueKey,
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.IssueKeyRequest.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.IssuedKey.SerializeToString,
+            ),
+            'ChangeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeKey,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ChangeKeyRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RotateKeyRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.IssuedKey.SerializeToString,
+            ),
+            'SuspendKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendKey,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.KeyRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.SerializeToString,
+            ),
+            'ResumeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeKey,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.KeyRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.SerializeToString,
             ),
             'RevokeKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeKey,
@@ -279,10 +504,45 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.KeyList.SerializeToString,
             ),
+            'SetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimits,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetLimitsRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.SerializeToString,
+            ),
+            'ClearLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearLimits,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.SerializeToString,
+            ),
+            'ListLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLimits,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.OwnerRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.SerializeToString,
+            ),
+            'BlockModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlockModel,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.BlockList.SerializeToString,
+            ),
+            'UnblockModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnblockModel,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.BlockList.SerializeToString,
+            ),
             'SetFxRate': grpc.unary_unary_rpc_method_handler(
                     servicer.SetFxRate,
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetFxRateRequest.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRate.SerializeToString,
+            ),
+            'ConfirmFxRate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmFxRate,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ConfirmFxRateRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRate.SerializeToString,
+            ),
+            'ListFxRates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFxRates,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListFxRatesRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRateList.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -315,7 +575,9 @@ def add_AdminServicer_to_server(servicer, server):
 class Admin:
     """The operator's interface, served by every core. Metadata `authorization: Bearer <admin token>`.
     Errors: INVALID_ARGUMENT (the message names the field), NOT_FOUND, ALREADY_EXISTS, UNAUTHENTICATED, UNAVAILABLE.
-    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency.
+    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
+    key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
+    Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
     """
 
     @staticmethod
@@ -508,6 +770,60 @@ class Admin:
             _registered_method=True)
 
     @staticmethod
+    def ReverseCredit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ReverseCredit',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ReverseCreditRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Credit.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveCredit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/MoveCredit',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.MoveCreditRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Movement.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetBalance(request,
             target,
             options=(),
@@ -535,6 +851,87 @@ class Admin:
             _registered_method=True)
 
     @staticmethod
+    def SetMarkup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/SetMarkup',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.SetMarkupRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearMarkup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ClearMarkup',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ClearMarkupRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMarkups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ListMarkups',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.MarkupList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def IssueKey(request,
             target,
             options=(),
@@ -551,6 +948,114 @@ class Admin:
             '/onysoft.v1.Admin/IssueKey',
             proto_dot_onysoft_dot_v1_dot_admin__pb2.IssueKeyRequest.SerializeToString,
             proto_dot_onysoft_dot_v1_dot_admin__pb2.IssuedKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ChangeKey',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ChangeKeyRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/RotateKey',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.RotateKeyRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.IssuedKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/SuspendKey',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.KeyRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ResumeKey',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.KeyRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Key.FromString,
             options,
             channel_credentials,
             insecure,
@@ -616,6 +1121,141 @@ class Admin:
             _registered_method=True)
 
     @staticmethod
+    def SetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/SetLimits',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.SetLimitsRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ClearLimits',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ListLimits',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.OwnerRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.LimitList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlockModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/BlockModel',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.BlockList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnblockModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/UnblockModel',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.PatternRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.BlockList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SetFxRate(request,
             target,
             options=(),
@@ -632,6 +1272,60 @@ class Admin:
             '/onysoft.v1.Admin/SetFxRate',
             proto_dot_onysoft_dot_v1_dot_admin__pb2.SetFxRateRequest.SerializeToString,
             proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmFxRate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ConfirmFxRate',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ConfirmFxRateRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFxRates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ListFxRates',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ListFxRatesRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.FxRateList.FromString,
             options,
             channel_credentials,
             insecure,

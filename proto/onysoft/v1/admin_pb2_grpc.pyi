@@ -29,7 +29,9 @@ GRPC_VERSION: str
 class AdminStub:
     """The operator's interface, served by every core. Metadata `authorization: Bearer <admin token>`.
     Errors: INVALID_ARGUMENT (the message names the field), NOT_FOUND, ALREADY_EXISTS, UNAUTHENTICATED, UNAVAILABLE.
-    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency.
+    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
+    key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
+    Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
     """
 
     @_typing.overload
@@ -43,11 +45,27 @@ class AdminStub:
     SuspendAccount: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.Account]
     ResumeAccount: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.Account]
     CreditAccount: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CreditAccountRequest, _admin_pb2.Credit]
+    ReverseCredit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ReverseCreditRequest, _admin_pb2.Credit]
+    MoveCredit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.MoveCreditRequest, _admin_pb2.Movement]
     GetBalance: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.Balance]
+    SetMarkup: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetMarkupRequest, _admin_pb2.MarkupList]
+    ClearMarkup: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ClearMarkupRequest, _admin_pb2.MarkupList]
+    ListMarkups: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.MarkupList]
     IssueKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.IssueKeyRequest, _admin_pb2.IssuedKey]
+    ChangeKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ChangeKeyRequest, _admin_pb2.Key]
+    RotateKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RotateKeyRequest, _admin_pb2.IssuedKey]
+    SuspendKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.KeyRef, _admin_pb2.Key]
+    ResumeKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.KeyRef, _admin_pb2.Key]
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.KeyRef, _admin_pb2.Key]
     ListKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.KeyList]
+    SetLimits: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetLimitsRequest, _admin_pb2.LimitList]
+    ClearLimits: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PatternRef, _admin_pb2.LimitList]
+    ListLimits: _grpc.UnaryUnaryMultiCallable[_admin_pb2.OwnerRef, _admin_pb2.LimitList]
+    BlockModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PatternRef, _admin_pb2.BlockList]
+    UnblockModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PatternRef, _admin_pb2.BlockList]
     SetFxRate: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetFxRateRequest, _admin_pb2.FxRate]
+    ConfirmFxRate: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ConfirmFxRateRequest, _admin_pb2.FxRate]
+    ListFxRates: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListFxRatesRequest, _admin_pb2.FxRateList]
     ListModels: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListModelsRequest, _admin_pb2.ModelList]
     ShowRequest: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]
     TailLedger: _grpc.UnaryStreamMultiCallable[_admin_pb2.TailLedgerRequest, _admin_pb2.LedgerEntry]
@@ -57,7 +75,9 @@ class AdminStub:
 class AdminAsyncStub(AdminStub):
     """The operator's interface, served by every core. Metadata `authorization: Bearer <admin token>`.
     Errors: INVALID_ARGUMENT (the message names the field), NOT_FOUND, ALREADY_EXISTS, UNAUTHENTICATED, UNAVAILABLE.
-    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency.
+    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
+    key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
+    Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -68,11 +88,27 @@ class AdminAsyncStub(AdminStub):
     SuspendAccount: _aio.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.Account]  # type: ignore[assignment]
     ResumeAccount: _aio.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.Account]  # type: ignore[assignment]
     CreditAccount: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreditAccountRequest, _admin_pb2.Credit]  # type: ignore[assignment]
+    ReverseCredit: _aio.UnaryUnaryMultiCallable[_admin_pb2.ReverseCreditRequest, _admin_pb2.Credit]  # type: ignore[assignment]
+    MoveCredit: _aio.UnaryUnaryMultiCallable[_admin_pb2.MoveCreditRequest, _admin_pb2.Movement]  # type: ignore[assignment]
     GetBalance: _aio.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.Balance]  # type: ignore[assignment]
+    SetMarkup: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetMarkupRequest, _admin_pb2.MarkupList]  # type: ignore[assignment]
+    ClearMarkup: _aio.UnaryUnaryMultiCallable[_admin_pb2.ClearMarkupRequest, _admin_pb2.MarkupList]  # type: ignore[assignment]
+    ListMarkups: _aio.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.MarkupList]  # type: ignore[assignment]
     IssueKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.IssueKeyRequest, _admin_pb2.IssuedKey]  # type: ignore[assignment]
+    ChangeKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.ChangeKeyRequest, _admin_pb2.Key]  # type: ignore[assignment]
+    RotateKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RotateKeyRequest, _admin_pb2.IssuedKey]  # type: ignore[assignment]
+    SuspendKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.KeyRef, _admin_pb2.Key]  # type: ignore[assignment]
+    ResumeKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.KeyRef, _admin_pb2.Key]  # type: ignore[assignment]
     RevokeKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.KeyRef, _admin_pb2.Key]  # type: ignore[assignment]
     ListKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.KeyList]  # type: ignore[assignment]
+    SetLimits: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetLimitsRequest, _admin_pb2.LimitList]  # type: ignore[assignment]
+    ClearLimits: _aio.UnaryUnaryMultiCallable[_admin_pb2.PatternRef, _admin_pb2.LimitList]  # type: ignore[assignment]
+    ListLimits: _aio.UnaryUnaryMultiCallable[_admin_pb2.OwnerRef, _admin_pb2.LimitList]  # type: ignore[assignment]
+    BlockModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.PatternRef, _admin_pb2.BlockList]  # type: ignore[assignment]
+    UnblockModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.PatternRef, _admin_pb2.BlockList]  # type: ignore[assignment]
     SetFxRate: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetFxRateRequest, _admin_pb2.FxRate]  # type: ignore[assignment]
+    ConfirmFxRate: _aio.UnaryUnaryMultiCallable[_admin_pb2.ConfirmFxRateRequest, _admin_pb2.FxRate]  # type: ignore[assignment]
+    ListFxRates: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListFxRatesRequest, _admin_pb2.FxRateList]  # type: ignore[assignment]
     ListModels: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListModelsRequest, _admin_pb2.ModelList]  # type: ignore[assignment]
     ShowRequest: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]  # type: ignore[assignment]
     TailLedger: _aio.UnaryStreamMultiCallable[_admin_pb2.TailLedgerRequest, _admin_pb2.LedgerEntry]  # type: ignore[assignment]
@@ -81,7 +117,9 @@ class AdminAsyncStub(AdminStub):
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     """The operator's interface, served by every core. Metadata `authorization: Bearer <admin token>`.
     Errors: INVALID_ARGUMENT (the message names the field), NOT_FOUND, ALREADY_EXISTS, UNAUTHENTICATED, UNAVAILABLE.
-    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency.
+    Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
+    key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
+    Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
     """
 
     @_abc_1.abstractmethod
@@ -134,6 +172,20 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.Credit, _abc.Awaitable[_admin_pb2.Credit]]: ...
 
     @_abc_1.abstractmethod
+    def ReverseCredit(
+        self,
+        request: _admin_pb2.ReverseCreditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Credit, _abc.Awaitable[_admin_pb2.Credit]]: ...
+
+    @_abc_1.abstractmethod
+    def MoveCredit(
+        self,
+        request: _admin_pb2.MoveCreditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Movement, _abc.Awaitable[_admin_pb2.Movement]]: ...
+
+    @_abc_1.abstractmethod
     def GetBalance(
         self,
         request: _admin_pb2.AccountRef,
@@ -141,11 +193,60 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.Balance, _abc.Awaitable[_admin_pb2.Balance]]: ...
 
     @_abc_1.abstractmethod
+    def SetMarkup(
+        self,
+        request: _admin_pb2.SetMarkupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.MarkupList, _abc.Awaitable[_admin_pb2.MarkupList]]: ...
+
+    @_abc_1.abstractmethod
+    def ClearMarkup(
+        self,
+        request: _admin_pb2.ClearMarkupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.MarkupList, _abc.Awaitable[_admin_pb2.MarkupList]]: ...
+
+    @_abc_1.abstractmethod
+    def ListMarkups(
+        self,
+        request: _admin_pb2.AccountRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.MarkupList, _abc.Awaitable[_admin_pb2.MarkupList]]: ...
+
+    @_abc_1.abstractmethod
     def IssueKey(
         self,
         request: _admin_pb2.IssueKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.IssuedKey, _abc.Awaitable[_admin_pb2.IssuedKey]]: ...
+
+    @_abc_1.abstractmethod
+    def ChangeKey(
+        self,
+        request: _admin_pb2.ChangeKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Key, _abc.Awaitable[_admin_pb2.Key]]: ...
+
+    @_abc_1.abstractmethod
+    def RotateKey(
+        self,
+        request: _admin_pb2.RotateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.IssuedKey, _abc.Awaitable[_admin_pb2.IssuedKey]]: ...
+
+    @_abc_1.abstractmethod
+    def SuspendKey(
+        self,
+        request: _admin_pb2.KeyRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Key, _abc.Awaitable[_admin_pb2.Key]]: ...
+
+    @_abc_1.abstractmethod
+    def ResumeKey(
+        self,
+        request: _admin_pb2.KeyRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Key, _abc.Awaitable[_admin_pb2.Key]]: ...
 
     @_abc_1.abstractmethod
     def RevokeKey(
@@ -162,11 +263,60 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.KeyList, _abc.Awaitable[_admin_pb2.KeyList]]: ...
 
     @_abc_1.abstractmethod
+    def SetLimits(
+        self,
+        request: _admin_pb2.SetLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.LimitList, _abc.Awaitable[_admin_pb2.LimitList]]: ...
+
+    @_abc_1.abstractmethod
+    def ClearLimits(
+        self,
+        request: _admin_pb2.PatternRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.LimitList, _abc.Awaitable[_admin_pb2.LimitList]]: ...
+
+    @_abc_1.abstractmethod
+    def ListLimits(
+        self,
+        request: _admin_pb2.OwnerRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.LimitList, _abc.Awaitable[_admin_pb2.LimitList]]: ...
+
+    @_abc_1.abstractmethod
+    def BlockModel(
+        self,
+        request: _admin_pb2.PatternRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.BlockList, _abc.Awaitable[_admin_pb2.BlockList]]: ...
+
+    @_abc_1.abstractmethod
+    def UnblockModel(
+        self,
+        request: _admin_pb2.PatternRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.BlockList, _abc.Awaitable[_admin_pb2.BlockList]]: ...
+
+    @_abc_1.abstractmethod
     def SetFxRate(
         self,
         request: _admin_pb2.SetFxRateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.FxRate, _abc.Awaitable[_admin_pb2.FxRate]]: ...
+
+    @_abc_1.abstractmethod
+    def ConfirmFxRate(
+        self,
+        request: _admin_pb2.ConfirmFxRateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.FxRate, _abc.Awaitable[_admin_pb2.FxRate]]: ...
+
+    @_abc_1.abstractmethod
+    def ListFxRates(
+        self,
+        request: _admin_pb2.ListFxRatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.FxRateList, _abc.Awaitable[_admin_pb2.FxRateList]]: ...
 
     @_abc_1.abstractmethod
     def ListModels(
