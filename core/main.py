@@ -13,6 +13,7 @@ from bus.streams import provision
 from core.admin import AdminService, Desk, serve_admin
 from core.asks import Asks
 from core.catalogue import Catalogue
+from core.fx.watch import RateWatch
 from core.metrics import CoreCollector
 from core.providers.breaker import CircuitBreaker
 from core.providers.configured import configured
@@ -46,6 +47,7 @@ class Core:
             settings, connection, bulk, self.replica, self.catalogue, self._answers, router, Counters()
         )
         self.worker = Worker(self.resources)
+        self.rate_watch = RateWatch(self.replica, settings)
         self.started = False
         self.admin_port = 0
         self._stop = asyncio.Event()
@@ -65,6 +67,7 @@ class Core:
         self._refreshing = asyncio.create_task(
             self.catalogue.keep_fresh(self._settings.catalogue_refresh_s, self._stop)
         )
+        self._watching_rates = asyncio.create_task(self.rate_watch.run(self._stop))
         service = AdminService(Desk(self.replica, self.catalogue, self._connection, self._mirror, self._settings))
         self._server, self.admin_port = await serve_admin(service, self._settings)
         await Asks(self._connection, self.replica, self.catalogue).start()
@@ -85,6 +88,9 @@ class Core:
         self._stop.set()
         await self.worker.drain(self._settings.drain_s)
         await self._refreshing
+        self._watching_rates.cancel()
+        await asyncio.gather(self._watching_rates, return_exceptions=True)
+        await self.rate_watch.close()
         await self._server.stop(ADMIN_GRACE_S)
         await self._answers.close()
         await self.replica.close()
@@ -99,7 +105,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run a core until `stop`, then drain it. A log that cannot be folded ends the process, loudly."""
     core = await unless_stopped(stop, Core.open(settings))
     ops = Ops(settings, "core", core.ready)
-    REGISTRY.register(CoreCollector(core.resources, core.worker))
+    REGISTRY.register(CoreCollector(core.resources, core.worker, core.rate_watch))
     ops_port = await ops.start()
     await unless_stopped(stop, core.start())
     log.info("core.ready", position=core.replica.state.position, ops_port=ops_port, admin_port=core.admin_port)

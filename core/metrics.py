@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from core.fx.watch import RateWatch
 from core.resources import Resources
 from core.worker import Worker
 
@@ -12,9 +13,10 @@ from core.worker import Worker
 class CoreCollector(Collector):
     """Amounts in nano-units over all currencies; they are for alarms, not for accounts."""
 
-    def __init__(self, resources: Resources, worker: Worker) -> None:
+    def __init__(self, resources: Resources, worker: Worker, rate_watch: RateWatch) -> None:
         self._resources = resources
         self._worker = worker
+        self._rate_watch = rate_watch
 
     def collect(self) -> Iterator[Metric]:
         """All figures of this core."""
@@ -23,6 +25,12 @@ class CoreCollector(Collector):
         yield GaugeMetricFamily("onysoft_ledger_position", "Last ledger position folded", value=state.position)
         yield GaugeMetricFamily("onysoft_open_requests", "Requests with a hold", value=len(state.requests))
         yield GaugeMetricFamily("onysoft_models", "Callable models", value=len(self._resources.catalogue.entries))
+        yield GaugeMetricFamily(
+            "onysoft_fx_rate_stale", "1: the exchange rate is old", value=float(self._rate_watch.is_stale)
+        )
+        yield GaugeMetricFamily(
+            "onysoft_fx_rate_waits", "1: a rate waits to be confirmed", value=float(self._rate_watch.is_waiting)
+        )
         yield CounterMetricFamily("onysoft_core_calls", "Calls taken", value=counters.calls)
         yield CounterMetricFamily("onysoft_core_calls_refused_busy", "Calls refused: busy", value=counters.refused_busy)
         yield CounterMetricFamily("onysoft_charged_nano", "Charged", value=counters.charged_nano)

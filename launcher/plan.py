@@ -97,6 +97,8 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
         "ONYSOFT_ARCHIVE_DIR": str(folder.path / "archive"),
     }
     shared.setdefault("MALLOC_ARENA_MAX", "2")
+    if not os.environ.get("ONYSOFT_OPENROUTER_API_KEY"):
+        shared.setdefault("ONYSOFT_FX_URL", f"http://127.0.0.1:{ports.sandbox}/kurlar/today.xml")
 
     def process(name: str, **own: str | int) -> Spec:
         kind = name.partition("-")[0]

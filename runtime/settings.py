@@ -95,6 +95,17 @@ class Settings(BaseSettings):
         default=16, ge=1, description="below this many affordable output tokens a call is refused"
     )
 
+    # Exchange rates
+    fx_url: str = Field(
+        default="auto",
+        description="URL of the bulletin of rates; auto: the central bank's where OpenRouter has a key; empty: none",
+    )
+    fx_refresh_s: float = Field(default=900.0, gt=0, description="how often the bulletin is read")
+    fx_jump_max_bps: int = Field(
+        default=500, ge=0, description="change of a rate, in basis points, beyond which a person must confirm it"
+    )
+    fx_stale_h: float = Field(default=100.0, gt=0, description="hours after which an exchange rate is reported as old")
+
     # Projections
     projections_dir: Path = Field(default=Path("data/projections"), description="folder of the read models")
     snapshot_every_positions: int = Field(default=4_096, ge=256, description="ledger positions between two snapshots")

@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, unquote
 
 import orjson
 
+from sandbox import bulletin
 from sandbox import catalogue as models
 from sandbox.catalogue import Model
 from sandbox.chat import Chat, authorized, refuse
@@ -29,6 +30,7 @@ class Routes:
         self._catalogue = control.models
         self._control = control
         self._journal = journal
+        self._bulletin = bulletin.Bulletin()
         self._chat = Chat(control.models, control, journal)
 
     def __call__(self, request: Request, connection: Connection) -> None:
@@ -45,6 +47,9 @@ class Routes:
         path = unquote(request.path.decode("latin-1"))
         query = {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}
         openrouter = not path.startswith(OPENAI)
+        if path == bulletin.PATH:
+            connection.answer(200, self._bulletin.xml(), bulletin.CONTENT_TYPE)
+            return
         try:
             body = self._operator(request, path, query)
             if body is None:
@@ -62,12 +67,21 @@ class Routes:
                 return orjson.dumps(self._control.shown())
             case b"PUT", "/control":
                 return self._put_control(request.body)
+            case b"PUT", "/bulletin":
+                return self._put_bulletin(request.body)
             case b"GET", "/journal":
                 return self._journal.listing(query.get("since_id", ""), _whole(query, "limit"))
             case b"DELETE", "/journal":
                 self._journal.clear()
                 return b"{}"
         return None
+
+    def _put_bulletin(self, data: bytes) -> bytes:
+        try:
+            self._bulletin.put(orjson.loads(data or b"{}"))
+        except ValueError as refusal:
+            raise BadCall(400, f"bulletin: {refusal}") from None
+        return orjson.dumps(self._bulletin.shown)
 
     def _put_control(self, data: bytes) -> bytes:
         try:

@@ -1,22 +1,44 @@
-"""Accounts: opened, credited, suspended, shown."""
+"""Accounts of all kinds: opened, suspended, shown."""
+
+from typing import NamedTuple
 
 from core.admin.answers import answers
 from core.admin.desk import Subject
-from core.admin.fields import amount, identity, invalid, limit, text
-from core.ledger.money import MAX_NANO, to_text
-from core.ledger.outcome import Code
+from core.admin.fields import identity, invalid, text
+from core.admin.markups import MARKUP_BPS_MAX
+from core.ledger.accounts import Account
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from runtime import ids
 
-MARKUP_BPS_DEFAULT = 5_000
-MARKUP_BPS_MAX = 100_000
 REQUESTS_PER_MINUTE_DEFAULT = 60
 REQUESTS_PER_DAY_DEFAULT = 10_000
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
 
-_OPENABLE = (ledger.USER, ledger.PROJECT)
+
+class Kind(NamedTuple):
+    """What a kind of account is opened with unless told otherwise, and below what it stands."""
+
+    currency: ledger.Currency.ValueType
+    markup_bps: int
+    parents: tuple[ledger.AccountKind.ValueType, ...] = ()
+    needs_parent: bool = False
+
+
+KINDS: dict[int, Kind] = {
+    ledger.USER: Kind(ledger.TRY, 5_000),
+    ledger.ORGANISATION: Kind(ledger.TRY, 5_000),
+    ledger.PROJECT: Kind(ledger.TRY, 5_000, (ledger.ORGANISATION,)),
+    ledger.PARTNER: Kind(ledger.USD, 5_000),
+    ledger.PARTNER_PROJECT: Kind(ledger.USD, 5_000, (ledger.PARTNER,), needs_parent=True),
+    ledger.PARTNER_CUSTOMER: Kind(ledger.TRY, 3_000, (ledger.PARTNER, ledger.PARTNER_PROJECT), needs_parent=True),
+}
+
+
+def kind_text(kind: int) -> str:
+    """`partner-customer`, as people write it."""
+    return ledger.AccountKind.Name(ledger.AccountKind.ValueType(kind)).lower().replace("_", "-")
 
 
 class Accounts(Subject):
@@ -25,23 +47,47 @@ class Accounts(Subject):
     @answers
     async def OpenAccount(self, request: pb.OpenAccountRequest) -> pb.Account:
         name = text("name", request.name)
-        if request.kind not in _OPENABLE:
-            invalid("kind must be user or project")
+        kind = KINDS.get(request.kind)
+        if kind is None:
+            invalid(f"kind must be one of {', '.join(kind_text(each) for each in KINDS)}")
         event = ledger.AccountOpened(
             account_id=ids.mint(),
             kind=request.kind,
-            currency=request.currency or ledger.TRY,
-            markup_bps=request.markup_bps if request.HasField("markup_bps") else MARKUP_BPS_DEFAULT,
-            requests_per_minute=limit(request, "requests_per_minute", REQUESTS_PER_MINUTE_DEFAULT),
-            requests_per_day=limit(request, "requests_per_day", REQUESTS_PER_DAY_DEFAULT),
+            currency=request.currency or kind.currency,
+            markup_bps=request.markup_bps if request.HasField("markup_bps") else kind.markup_bps,
+            requests_per_minute=(
+                request.requests_per_minute if request.HasField("requests_per_minute") else REQUESTS_PER_MINUTE_DEFAULT
+            ),
+            requests_per_day=(
+                request.requests_per_day if request.HasField("requests_per_day") else REQUESTS_PER_DAY_DEFAULT
+            ),
         )
         if event.currency not in (ledger.TRY, ledger.USD):
             invalid("currency must be TRY or USD")
         if event.markup_bps > MARKUP_BPS_MAX:
             invalid(f"markup_bps must be at most {MARKUP_BPS_MAX}")
-        await self.desk.append(event.account_id, ledger.Event(account_opened=event))
+        root_id = event.account_id
+        parent = await self._parent(request, kind)
+        if parent is not None:
+            self.desk.require_rules(2)
+            event.parent_id, root_id = parent.account_id, parent.root_id
+        await self.desk.append(root_id, ledger.Event(account_opened=event))
         await self.desk.label(event.account_id, name)
         return self.desk.show_account(self.desk.replica.state.accounts[event.account_id], name)
+
+    async def _parent(self, request: pb.OpenAccountRequest, kind: Kind) -> Account | None:
+        """The account above the new one, which must be of the right kind."""
+        above = " or ".join(kind_text(each) for each in kind.parents)
+        if not request.parent_id:
+            if kind.needs_parent:
+                invalid(f"parent_id must be the {above} of the {kind_text(request.kind)}")
+            return None
+        if not kind.parents:
+            invalid(f"parent_id must be empty: a {kind_text(request.kind)} stands alone")
+        parent = await self.desk.account(request.parent_id, "parent_id")
+        if parent.kind not in kind.parents:
+            invalid(f"parent_id must be a {above}; {request.parent_id} is a {kind_text(parent.kind)}")
+        return parent
 
     @answers
     async def ListAccounts(self, request: pb.ListAccountsRequest) -> pb.AccountList:
@@ -59,33 +105,12 @@ class Accounts(Subject):
     async def SuspendAccount(self, request: pb.AccountRef) -> pb.Account:
         account = await self.desk.account(request.account_id)
         event = ledger.AccountSuspended(account_id=account.account_id)
-        await self.desk.append(account.account_id, ledger.Event(account_suspended=event), already=True)
+        await self.desk.append(account.root_id, ledger.Event(account_suspended=event), already=True)
         return self.desk.show_account(account)
 
     @answers
     async def ResumeAccount(self, request: pb.AccountRef) -> pb.Account:
         account = await self.desk.account(request.account_id)
         event = ledger.AccountResumed(account_id=account.account_id)
-        await self.desk.append(account.account_id, ledger.Event(account_resumed=event), already=True)
+        await self.desk.append(account.root_id, ledger.Event(account_resumed=event), already=True)
         return self.desk.show_account(account)
-
-    @answers
-    async def CreditAccount(self, request: pb.CreditAccountRequest) -> pb.Credit:
-        amount_nano = amount("amount", request.amount)
-        reference = text("reference", request.reference)
-        account = await self.desk.account(request.account_id)
-        if account.credits_nano + amount_nano > MAX_NANO:
-            invalid("amount is too large: the account's credits would exceed what can be counted")
-        event = ledger.CreditAdded(account_id=account.account_id, amount_nano=amount_nano, reference=reference)
-        code = await self.desk.append(account.account_id, ledger.Event(credit_added=event), already=True)
-        return pb.Credit(
-            account_id=request.account_id,
-            amount=to_text(amount_nano),
-            reference=reference,
-            counted=code is not Code.EXISTS,
-            balance=self.desk.show_balance(account),
-        )
-
-    @answers
-    async def GetBalance(self, request: pb.AccountRef) -> pb.Balance:
-        return self.desk.show_balance(await self.desk.account(request.account_id))

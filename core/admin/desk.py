@@ -4,18 +4,21 @@ Names of accounts and keys are not facts: they go to the directory, where they m
 """
 
 import asyncio
+import time
 
 import grpc
 
 from bus.connection import Connection
 from bus.directory import DirectoryMirror, publish_label
 from bus.errors import BusError
-from core.admin.answers import Rejected
-from core.admin.fields import identity
+from core.admin.answers import Rejected, actor_now
+from core.admin.fields import identity, invalid
 from core.catalogue import Catalogue
 from core.ledger.accounts import Account, Key
 from core.ledger.money import to_text
 from core.ledger.outcome import Code
+from core.ledger.patterns import EVERY
+from core.ledger.versions import is_known
 from core.replica import Replica
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
@@ -27,6 +30,14 @@ from runtime.settings import Settings
 APPEND_TIMEOUT_S = 10.0
 FRESH_TIMEOUT_S = 2.0
 
+_REFUSED = "the ledger refused it"
+_REFUSALS = {
+    Code.EXISTS: (grpc.StatusCode.ALREADY_EXISTS, "exists already"),
+    Code.NOT_FOUND: (grpc.StatusCode.NOT_FOUND, "the ledger does not know this id"),
+    Code.INSUFFICIENT: (grpc.StatusCode.FAILED_PRECONDITION, "the balance does not cover it"),
+    Code.HELD: (grpc.StatusCode.FAILED_PRECONDITION, "running calls hold a part of the balance that it needs"),
+}
+_OLD_RULES = "the ledger still runs under older rules, which do not know this; activate the newest first"
 _IN_DOUBT = "the ledger did not confirm in time; whether it took effect is not known yet: look before you repeat it"
 
 
@@ -48,9 +59,16 @@ class Desk:
         self.core = settings.process_name or "core"
         self.archive = settings.archive_dir
         self.pepper = settings.key_pepper.get_secret_value().encode()
+        self.fx_stale_s = settings.fx_stale_h * 3600
 
     async def append(self, root_id: bytes, event: ledger.Event, already: bool = False) -> Code:
-        """Append and await the fold's outcome; with `already`, an event without effect is no error."""
+        """Append and await the fold's outcome; with `already`, an event without effect is no error.
+
+        `root_id` is the billing root of what the event is about.
+        """
+        if not is_known(self.replica.state, event):
+            raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, _OLD_RULES)
+        event.actor = actor_now.get()
         future = self.replica.append(root_id, event)
         try:
             async with asyncio.timeout(APPEND_TIMEOUT_S):
@@ -60,11 +78,13 @@ class Desk:
         code: Code = applied.outcome.code
         if code is Code.APPLIED or (code is Code.EXISTS and already):
             return code
-        if code is Code.EXISTS:
-            raise Rejected(grpc.StatusCode.ALREADY_EXISTS, "exists already")
-        if code is Code.NOT_FOUND:
-            raise Rejected(grpc.StatusCode.NOT_FOUND, "the ledger does not know this id")
-        raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, f"the ledger refused it: {code.name.lower()}")
+        status, message = _REFUSALS.get(code, (grpc.StatusCode.FAILED_PRECONDITION, f"{_REFUSED}: {code.name.lower()}"))
+        raise Rejected(status, message)
+
+    def require_rules(self, version: int) -> None:
+        """Reject what the ledger would take for something else under older rules."""
+        if self.replica.state.rules_version < version:
+            raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, _OLD_RULES)
 
     async def label(self, owner: bytes, label: str) -> None:
         """Keep a name. Without it the account or key works all the same, so trouble here must not lose its id."""
@@ -81,15 +101,45 @@ class Desk:
         except TimeoutError:
             return
 
-    async def account(self, account_id: str) -> Account:
-        key = identity("account_id", ids.ACCOUNT, account_id)
+    async def account(self, account_id: str, field: str = "account_id") -> Account:
+        """The account of an id's text, as the log now has it."""
+        known = identity(field, ids.ACCOUNT, account_id)
         await self.fresh()
-        account = self.replica.state.accounts.get(key)
+        account = self.replica.state.accounts.get(known)
         if account is None:
             raise Rejected(grpc.StatusCode.NOT_FOUND, f"there is no account {account_id}")
         return account
 
+    async def key(self, key_id: str, field: str = "key_id") -> Key:
+        """The key of an id's text, as the log now has it."""
+        known = identity(field, ids.KEY, key_id)
+        await self.fresh()
+        key = self.replica.state.keys.get(known)
+        if key is None:
+            raise Rejected(grpc.StatusCode.NOT_FOUND, f"there is no key {key_id}")
+        return key
+
+    async def owner(self, owner_id: str) -> tuple[bytes, bytes]:
+        """Of an account or a key: its id, and that of its billing root."""
+        if owner_id.startswith(ids.KEY):
+            key = await self.key(owner_id, "owner_id")
+            return key.key_id, self.root_of(key)
+        if not owner_id.startswith(ids.ACCOUNT):
+            invalid(f"owner_id must be {ids.ACCOUNT} or {ids.KEY} and 24 hex digits")
+        account = await self.account(owner_id, "owner_id")
+        return account.account_id, account.root_id
+
+    def root_of(self, key: Key) -> bytes:
+        """The billing root that a key's calls are charged to."""
+        return self.replica.state.accounts[key.account_id].root_id
+
+    def blocks(self, owner_id: bytes) -> list[str]:
+        """The patterns of models that an account or key may not call."""
+        state = self.replica.state
+        return sorted((state.accounts.get(owner_id) or state.keys[owner_id]).blocks)
+
     def show_account(self, account: Account, name: str = "") -> pb.Account:
+        """An account, whole; `name` where the directory cannot know it yet."""
         return pb.Account(
             account_id=ids.text(ids.ACCOUNT, account.account_id),
             kind=ledger.AccountKind.ValueType(account.kind),
@@ -100,10 +150,15 @@ class Desk:
             requests_per_day=account.requests_per_day,
             suspended=account.suspended,
             balance=self.show_balance(account),
-            partition=self.replica.partition_of(account.account_id),
+            partition=self.replica.partition_of(account.root_id),
+            parent_id=ids.text(ids.ACCOUNT, account.parent_id) if account.parent_id else "",
+            root_id=ids.text(ids.ACCOUNT, account.root_id),
+            markups=show_markups(account),
+            blocked_models=sorted(account.blocks),
         )
 
     def show_balance(self, account: Account) -> pb.Balance:
+        """What an account has, holds and owes."""
         return pb.Balance(
             account_id=ids.text(ids.ACCOUNT, account.account_id),
             balance=to_text(account.balance_nano),
@@ -115,15 +170,42 @@ class Desk:
             charges=to_text(account.charges_nano),
             shortfall=to_text(account.shortfall_nano),
             open_holds=account.open_holds,
+            receivable=to_text(account.receivable_nano),
         )
 
-    def show_key(self, key: Key) -> pb.Key:
+    def show_key(self, key: Key, name: str = "") -> pb.Key:
+        """A key, without its secret."""
+        now_ms = int(time.time() * 1000)
         return pb.Key(
             key_id=ids.text(ids.KEY, key.key_id),
             account_id=ids.text(ids.ACCOUNT, key.account_id),
-            name=self.mirror.labels.get(key.key_id, ""),
+            name=name or self.mirror.labels.get(key.key_id, ""),
             revoked=key.revoked,
+            suspended=key.suspended,
+            state=key_state(key, now_ms),
+            policy=ledger.KeyPolicy(
+                expires_ms=key.expires_ms, allowed_models=key.allowed_models, allowed_ips=key.allowed_ips
+            ),
+            last_used_ms=key.last_used_ms,
+            rotations=key.secret,
+            old_secret_until_ms=key.old_until_ms if key.old_until_ms > now_ms else 0,
+            blocked_models=sorted(key.blocks),
         )
+
+
+def show_markups(account: Account) -> list[pb.Markup]:
+    """The account's own markup first, then those of patterns."""
+    own = pb.Markup(pattern=EVERY, markup_bps=account.markup_bps)
+    return [own, *(pb.Markup(pattern=each, markup_bps=bps) for each, bps in sorted(account.markups.items()))]
+
+
+def key_state(key: Key, now_ms: int) -> str:
+    """In one word what becomes of a call with this key, as far as the key alone decides it."""
+    if key.revoked:
+        return "revoked"
+    if key.expires_ms and now_ms >= key.expires_ms:
+        return "expired"
+    return "suspended" if key.suspended else "active"
 
 
 class Subject:

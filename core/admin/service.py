@@ -10,7 +10,10 @@ from core.admin.accounts import Accounts
 from core.admin.answers import Context
 from core.admin.keys import Keys
 from core.admin.ledger import Ledger
+from core.admin.limits import Limits
+from core.admin.markups import Markups
 from core.admin.models import Models
+from core.admin.money import Money
 from core.admin.rates import Rates
 from core.admin.requests import Requests
 from proto.onysoft.v1.admin_pb2_grpc import AdminServicer, add_AdminServicer_to_server
@@ -21,7 +24,7 @@ TOKEN_CHARACTERS_MIN = 16
 CALLS_MAX = 64
 
 
-class AdminService(Accounts, Keys, Rates, Models, Requests, Ledger, AdminServicer):
+class AdminService(Accounts, Money, Markups, Keys, Limits, Rates, Models, Requests, Ledger, AdminServicer):
     """Serves one core's admin port on that core's own replica: the subjects, composed."""
 
 

@@ -28,5 +28,11 @@ HANDLERS: dict[int, dict[str, Handler]] = {
     version: {"rules_activated": _rules_activated, **handlers} for version, handlers in ((1, VERSION_1), (2, VERSION_2))
 }
 
+
+def is_known(state: State, event: pb.Event) -> bool:
+    """Do the rules that hold now know this kind of event? One that they do not know stops every replica."""
+    return event.WhichOneof("event") in HANDLERS.get(state.rules_version, {})
+
+
 NEWEST = max(HANDLERS)
 """What a new ledger begins with."""

@@ -204,7 +204,7 @@ async def test_credits_never_exceed_what_can_be_counted(operator: Operator) -> N
     [
         ("OpenAccount", admin.OpenAccountRequest(kind=ledger.USER, name=" "), "invalid_argument", "name"),
         ("OpenAccount", admin.OpenAccountRequest(kind=ledger.USER, name="x" * 201), "invalid_argument", "name"),
-        ("OpenAccount", admin.OpenAccountRequest(kind=ledger.PARTNER, name="x"), "invalid_argument", "kind"),
+        ("OpenAccount", admin.OpenAccountRequest(name="x"), "invalid_argument", "kind"),
         (
             "OpenAccount",
             admin.OpenAccountRequest(kind=ledger.USER, name="x", markup_bps=100_001),
