@@ -10,8 +10,10 @@ import orjson
 
 from bus.frames import ClientGone
 from bus.writer import Applied
+from core.admission import Hold, Terms
 from core.catalogue import Entry, Route
 from core.costing import Cost, cost_of, estimated_tokens, shown_cost
+from core.growth import Growth
 from core.phase import Interrupted, Phase
 from core.pricing import Demand, Tariff
 from core.providers.port import AbortPolicy, AnswerStream, Chunk, Completion, Provider, ProviderFailure, Usage
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 COST_LOOKUPS = 3
 COST_LOOKUP_PAUSE_S = 0.4
+GROWTH_BYTES_PER_TOKEN = 2
+"""A growing hold reckons with tokens as short as this: Turkish has some 2.5 bytes a token, English 4."""
+
 OVERRUN_CHUNKS = 16
 """Content chunks beyond the output limit after which a provider that ignores it is cut: a chunk is at least a token."""
 
@@ -37,8 +42,9 @@ class Order:
     tariff: Tariff
     currency: str
     upstream: dict[str, Any]
-    output_tokens: int
+    hold: Hold
     demand: Demand
+    terms: Terms
 
 
 class WholeAnswer:
@@ -96,13 +102,14 @@ class StreamedAnswer:
         self._answer = call.answer
         self._order = order
         self._model = order.entry.id
-        self._chunks_max = order.output_tokens * (order.upstream.get("n") or 1) + OVERRUN_CHUNKS
+        self._chunks_max = order.hold.output_tokens * (order.upstream.get("n") or 1) + OVERRUN_CHUNKS
         self._id = text(REQUEST, call.request_id)
         self._created = 0
         self._usage: Usage | None = None
         self._shown_usage: Any = None
         self._content_bytes = 0
         self._content_chunks = 0
+        self._growth = Growth(call, order)
 
     async def run(self) -> None:
         """Relay chunks as they come; then settle, and only then end."""
@@ -113,7 +120,7 @@ class StreamedAnswer:
             await self._relay(first)
             async for chunk in stream:
                 await self._relay(chunk)
-                if self._content_chunks > self._chunks_max:
+                if self._content_chunks > self._chunks_max or not await self._is_held_for():
                     end = pb.CUT
                     break
             self._call.phase = Phase.ENDING
@@ -132,6 +139,7 @@ class StreamedAnswer:
             end = await self._stopped(self._call.interrupted, provider, stream)
         finally:
             await stream.aclose()
+            await self._growth.finished()
         await self._end(provider, stream.generation_id, end, failure)
 
     async def _begin(self, route: Route) -> tuple[AnswerStream, Chunk | None]:
@@ -174,6 +182,11 @@ class StreamedAnswer:
                 self._content_bytes += len(content.encode())
             elif delta.get("tool_calls"):
                 self._content_bytes += len(orjson.dumps(delta["tool_calls"]))
+
+    async def _is_held_for(self) -> bool:
+        """Does the hold cover the output so far, reckoned as not less than it is likely to be?"""
+        output = max(self._content_chunks, self._content_bytes // GROWTH_BYTES_PER_TOKEN)
+        return not self._growth.is_short(output) or await self._growth.catch_up(output)
 
     async def _client_gone(self, provider: Provider, stream: AnswerStream) -> pb.CallEnd.ValueType:
         if provider.abort_policy is AbortPolicy.READ_TO_END:

@@ -14,7 +14,8 @@ from core.catalogue import Catalogue, describe
 from core.ledger.accounts import Account
 from core.ledger.money import to_text
 from core.ledger.outcome import Code, Outcome
-from core.ledger.rules import describe_limit
+from core.ledger.verdicts import describe_limit
+from core.ledger.windows import windows_of
 from core.replica import Replica
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import work_pb2
@@ -86,7 +87,7 @@ class Asks:
 
     async def _models(self, ask: work_pb2.Ask) -> work_pb2.Answer:
         account = await self._account(ask)
-        tariff = tariff_of(account, self._replica.state)
+        tariff = tariff_of(account, self._replica.state, ask.model)
         currency = pb.Currency.Name(pb.Currency.ValueType(account.currency))
         if not ask.model:
             return self._with_limit(account, self._catalogue.listing(tariff, currency))
@@ -95,6 +96,6 @@ class Asks:
 
     def _with_limit(self, account: Account, body: bytes) -> work_pb2.Answer:
         now_ms = max(self._replica.state.time_ms, time.time_ns() // 1_000_000)
-        outcome = describe_limit(Outcome(Code.APPLIED), account, now_ms)
+        outcome = describe_limit(Outcome(Code.APPLIED), account, account.lineage, windows_of(now_ms))
         limit = work_pb2.RateLimit(limit=outcome.limit, remaining=outcome.remaining, reset_s=outcome.reset_s)
         return work_pb2.Answer(json=body, rate_limit=limit)

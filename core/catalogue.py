@@ -13,7 +13,7 @@ import orjson
 from bus.connection import Connection
 from bus.directory import publish_model
 from bus.errors import BusError
-from core.pricing import BPS, Price, Tariff, Unpriced, atto_to_text, parse_price
+from core.pricing import Price, Tariff, Unpriced, atto_to_text, parse_price
 from core.providers.port import Provider, ProviderFailure
 from proto.onysoft.v1.directory_pb2 import ModelRecord
 from runtime.errors import Refusal
@@ -154,8 +154,7 @@ def _own_prices(price: Price, tariff: Tariff) -> dict[str, str]:
     for unit in ("prompt", "completion", "request", "image", "image_output", "input_cache_read", "web_search"):
         atto = getattr(rates, unit)
         if atto or unit in ("prompt", "completion"):
-            own_atto = -(-atto * (BPS + tariff.markup_bps) * tariff.fx_rate_nano // (BPS * 10**9))
-            shown[unit] = atto_to_text(own_atto) or "0"
+            shown[unit] = atto_to_text(tariff.own_price_atto(atto)) or "0"
     return shown
 
 

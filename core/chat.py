@@ -11,13 +11,24 @@ from bus.bodies import fetch_body
 from bus.errors import BusError, Overloaded
 from bus.frames import Answer, ClientGone
 from bus.writer import Applied
-from core.admission import OUTPUT_LIMITS, REFUSAL_CODES, Hold, Terms, size_hold, tariff_of, terms_of
+from core.admission import (
+    MONEY,
+    OUTPUT_LIMITS,
+    Hold,
+    Purse,
+    Terms,
+    refusal_of,
+    size_hold,
+    tariff_of,
+    terms_of,
+)
 from core.answering import Order, StreamedAnswer, WholeAnswer
 from core.catalogue import Entry, Route
 from core.costing import Cost, settlement
 from core.ledger.accounts import Account
 from core.ledger.outcome import Code, Outcome
-from core.ledger.rules import cover, describe_limit, over_limit, standing
+from core.ledger.verdicts import describe_limit, find_caller, why_refused
+from core.ledger.windows import windows_of
 from core.phase import Interrupted, Phase
 from core.pricing import Demand, Tariff, demand_of
 from core.providers.port import Provider, ProviderFailure
@@ -48,6 +59,8 @@ class ChatCall:
         self.request_id = work.request_id
         self.attempt = work.attempt
         self.account_id = work.account_id
+        self.root_id = work.account_id
+        self.account: Account
         self.answer = answer
         self.phase = Phase.VERDICT
         self.interrupted: Interrupted | None = None
@@ -100,7 +113,7 @@ class ChatCall:
             )
         )
         try:
-            future = self._replica.append(self.account_id, event)
+            future = self._replica.append(self.root_id, event)
         except Overloaded:
             return
         self.renewing = True
@@ -133,16 +146,16 @@ class ChatCall:
         )
         request = orjson.loads(body)
         entry = self._resources.catalogue.find(self.work.model)
-        demand, terms = demand_of(request, len(body)), terms_of(request, entry)
-        account = await self._account()
-        tariff = tariff_of(account, self._replica.state)
+        demand, terms = demand_of(request, len(body)), terms_of(request, entry, self.work.stream)
+        self.account = account = await self._account()
+        tariff = tariff_of(account, self._replica.state, entry.id)
         hold = await self._admit(account, entry, demand, terms, tariff)
         if self.answer.cancelled:
             raise ClientGone
         self.phase = Phase.PROVIDER
         currency = CURRENCIES[account.currency]
         upstream = _upstream(request, entry, terms, hold)
-        order = Order(entry, tariff, currency, upstream, hold.output_tokens, demand)
+        order = Order(entry, tariff, currency, upstream, hold, demand, terms)
         if self.work.stream:
             await StreamedAnswer(self, order).run()
         else:
@@ -160,50 +173,63 @@ class ChatCall:
 
     async def _admit(self, account: Account, entry: Entry, demand: Demand, terms: Terms, tariff: Tariff) -> Hold:
         """Take the hold that the ledger admits. Raises Refusal with its verdict otherwise."""
-        useful = self._resources.settings.useful_output_tokens
+        settings = self._resources.settings
+        useful, first_output = settings.useful_output_tokens, settings.first_hold_output_tokens
+        self.root_id = account.root_id
         for again in range(OPENING_TRIES):
-            hold = size_hold(entry, demand, terms, tariff, account.available_nano, useful)
-            if self._stands_against(account, hold) is not None:
+            hold = size_hold(entry, demand, terms, tariff, Purse.of(account), useful, first_output)
+            opening = self._opening(entry, hold)
+            if self._foreseen(account, opening.request_opened) is not None:
                 await self._replica.fresh()
-                hold = size_hold(entry, demand, terms, tariff, account.available_nano, useful)
-                refusal = self._stands_against(account, hold)
-                if refusal is not None:
-                    outcome = describe_limit(Outcome(refusal), account, self._now_ms())
-                    raise self._refusal(outcome)
-            outcome = await self._open(entry, hold)
+                hold = size_hold(entry, demand, terms, tariff, Purse.of(account), useful, first_output)
+                opening = self._opening(entry, hold)
+                refused = self._foreseen(account, opening.request_opened)
+                if refused is not None:
+                    raise self._refusal(refused)
+            outcome = await self._open(opening)
             if outcome.code is Code.ADMITTED:
                 self._opened = True
                 lowered = hold.output_tokens if hold.lowered else 0
                 self.answer.head(self.work.stream, self._rate_limit, lowered)
                 return hold
-            if outcome.code not in (Code.HELD, Code.INSUFFICIENT) or again == OPENING_TRIES - 1:
+            if outcome.code not in MONEY or again == OPENING_TRIES - 1:
                 raise self._refusal(outcome)
         raise AssertionError("unreachable")
 
     def _now_ms(self) -> int:
         return max(self._replica.state.time_ms, time.time_ns() // 1_000_000)
 
-    def _stands_against(self, account: Account, hold: Hold) -> Code | None:
-        state = self._replica.state
-        refusal = standing(state, account.account_id, self.work.key_id)
-        if refusal is None and self.attempt == 1:
-            refusal = over_limit(account, self._now_ms())
-        return refusal or cover(account, hold.amount_nano)
+    def _foreseen(self, account: Account, opened: pb.RequestOpened) -> Outcome | None:
+        """The refusal that the ledger would give, were this appended now; None when it may admit."""
+        windows = windows_of(now_ms := self._now_ms())
+        caller = find_caller(self._replica.state, opened.account_id, opened.key_id)
+        if caller is None:
+            return describe_limit(Outcome(Code.KEY_REFUSED), account, account.lineage, windows)
+        refused = why_refused(caller, opened, windows, now_ms, counted=self.attempt == 1)
+        if refused is None:
+            return None
+        return describe_limit(Outcome(refused.code), account, caller.owners, windows, refused.reset_s)
 
-    async def _open(self, entry: Entry, hold: Hold) -> Outcome:
-        lease_s = self._resources.settings.hold_lease_s
+    def _opening(self, entry: Entry, hold: Hold) -> pb.Event:
         event = pb.Event()
         opened = event.request_opened
         opened.request_id = self.request_id
         opened.attempt = self.attempt
         opened.account_id = self.account_id
         opened.key_id = self.work.key_id
+        opened.key_secret = self.work.key_secret
         opened.model = entry.id
         opened.hold_nano = hold.amount_nano
-        opened.lease_ms = int(lease_s * 1000)
+        opened.parent_hold_nano = hold.parent_nano
+        opened.hold_tokens = hold.tokens
+        opened.free = entry.price.free
+        opened.lease_ms = int(self._resources.settings.hold_lease_s * 1000)
         opened.price_version = entry.price.version
-        lease_until = _monotonic() + lease_s
-        applied = await self._replica.append(self.account_id, event)
+        return event
+
+    async def _open(self, opening: pb.Event) -> Outcome:
+        lease_until = _monotonic() + self._resources.settings.hold_lease_s
+        applied = await self._replica.append(self.root_id, opening)
         self.lease_until = lease_until
         outcome: Outcome = applied.outcome
         self._rate_limit = (outcome.limit, outcome.remaining, outcome.reset_s)
@@ -211,15 +237,28 @@ class ChatCall:
 
     def _refusal(self, outcome: Outcome) -> Refusal:
         self._rate_limit = (outcome.limit, outcome.remaining, outcome.reset_s)
-        code = REFUSAL_CODES.get(outcome.code, "service_unavailable")
-        wait_s = max(1, outcome.reset_s - self._now_ms() // 1000)
-        if outcome.code is Code.MINUTE_LIMIT:
-            return Refusal(code, retry_after_s=min(wait_s, 60))
-        if outcome.code is Code.DAY_LIMIT:
-            return Refusal(code, do_not_retry=True)
-        if outcome.code is Code.HELD:
-            return Refusal(code, retry_after_s=2)
-        return Refusal(code, retry_after_s=1 if code == "service_unavailable" else 0)
+        return refusal_of(outcome, self._now_ms() // 1000)
+
+    async def extend_hold(self, before: Hold, after: Hold) -> bool:
+        """Hold `after` instead of `before`; False when the free balance does not cover the difference.
+
+        Raises BusError when the ledger is out of reach.
+        """
+        lease_s = self._resources.settings.hold_lease_s
+        event = pb.Event()
+        extended = event.hold_extended
+        extended.request_id = self.request_id
+        extended.attempt = self.attempt
+        extended.add_nano = after.amount_nano - before.amount_nano
+        extended.add_parent_nano = after.parent_nano - before.parent_nano
+        extended.add_tokens = after.tokens - before.tokens
+        extended.lease_ms = int(lease_s * 1000)
+        lease_until = _monotonic() + lease_s
+        applied = await self._replica.append(self.root_id, event)
+        if applied.outcome.code is not Code.EXTENDED:
+            return False
+        self.lease_until = max(self.lease_until, lease_until)
+        return True
 
     async def settle(
         self, order: Order, cost: Cost, provider: Provider, generation_id: str, end: pb.CallEnd.ValueType
@@ -245,7 +284,7 @@ class ChatCall:
         """An outcome is never dropped: where too much is queued, wait."""
         while True:
             try:
-                future = self._replica.append(self.account_id, event)
+                future = self._replica.append(self.root_id, event)
             except Overloaded:
                 await asyncio.sleep(OVERLOAD_PAUSE_S)
             else:

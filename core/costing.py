@@ -84,6 +84,10 @@ def settlement(
     settled.request_id = request_id
     settled.attempt = attempt
     settled.charge_nano = tariff.charge_nano(cost.cost_atto)
+    if tariff.parent_fx_rate_nano:
+        settled.parent_charge_nano = tariff.parent_charge_nano(cost.cost_atto)
+        settled.parent_fx_rate_nano = tariff.parent_fx_rate_nano
+        settled.parent_markup_bps = tariff.parent_markup_bps
     settled.prompt_tokens = cost.prompt_tokens
     settled.completion_tokens = cost.completion_tokens
     settled.cached_tokens = cost.cached_tokens

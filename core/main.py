@@ -63,6 +63,7 @@ class Core:
     async def start(self) -> None:
         """Fold the log, then serve. Raises when the log cannot be folded."""
         await self.replica.start()
+        await self.replica.activate_rules(self._settings.activate_rules)
         await self._mirror.start()
         self._refreshing = asyncio.create_task(
             self.catalogue.keep_fresh(self._settings.catalogue_refresh_s, self._stop)

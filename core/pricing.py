@@ -152,18 +152,39 @@ class Demand(NamedTuple):
 
 
 class Tariff(NamedTuple):
-    """How an account turns provider cost into its own currency: `cost × (1 + markup) × FX`."""
+    """How an account turns provider cost into its own currency: `cost × (1 + markup) × FX`.
+
+    A partner customer's call has a second leg. Its own charge is `cost × (1 + parent's markup) × (1 + markup) × FX`,
+    its parent's `cost × (1 + parent's markup) × parent's FX`. A parent's rate of 0 means that there is no such leg.
+    """
 
     markup_bps: int
     fx_rate_nano: int
+    parent_markup_bps: int = 0
+    parent_fx_rate_nano: int = 0
 
     def charge_nano(self, cost_atto: int) -> int:
         """Nano-units of the account's currency, rounded up once."""
-        return ceil_div(cost_atto * (BPS + self.markup_bps) * self.fx_rate_nano, BPS * ATTO)
+        marked_up = cost_atto * (BPS + self.markup_bps) * (BPS + self.parent_markup_bps)
+        return ceil_div(marked_up * self.fx_rate_nano, BPS * BPS * ATTO)
 
-    def affordable_atto(self, amount_nano: int) -> int:
-        """The dearest provider cost whose charge is at most `amount_nano`."""
-        return amount_nano * BPS * ATTO // ((BPS + self.markup_bps) * self.fx_rate_nano)
+    def parent_charge_nano(self, cost_atto: int) -> int:
+        """Nano-units of the parent's currency, rounded up once; 0 without a parent's leg."""
+        return ceil_div(cost_atto * (BPS + self.parent_markup_bps) * self.parent_fx_rate_nano, BPS * ATTO)
+
+    def affordable_atto(self, amount_nano: int, parent_amount_nano: int = 0) -> int:
+        """The dearest provider cost whose charge is at most `amount_nano`, and the parent's at most its amount."""
+        factor = (BPS + self.markup_bps) * (BPS + self.parent_markup_bps) * self.fx_rate_nano
+        affordable = amount_nano * BPS * BPS * ATTO // factor
+        if not self.parent_fx_rate_nano:
+            return affordable
+        parent_factor = (BPS + self.parent_markup_bps) * self.parent_fx_rate_nano
+        return min(affordable, parent_amount_nano * BPS * ATTO // parent_factor)
+
+    def own_price_atto(self, price_atto: int) -> int:
+        """A price of the catalogue as the account pays it: atto-units of its currency, rounded up."""
+        marked_up = price_atto * (BPS + self.markup_bps) * (BPS + self.parent_markup_bps)
+        return ceil_div(marked_up * self.fx_rate_nano, BPS * BPS * 10**9)
 
 
 def parse_price(pricing: Mapping[str, Any]) -> Price:

@@ -17,10 +17,15 @@ from bus.writer import Applied, LedgerWriter
 from core.ledger.fold import apply_batch
 from core.ledger.outcome import Outcome
 from core.ledger.state import State
-from proto.onysoft.v1.ledger_pb2 import Event, LedgerBatch
+from core.ledger.versions import HANDLERS, NEWEST
+from proto.onysoft.v1.ledger_pb2 import Event, LedgerBatch, RulesActivated
 from runtime.log import log
 
 SUBJECT_PREFIX = len("ledger.")
+
+
+class RulesTooOld(BusError):
+    """The rules in force do not know this event; the newest ones must be activated first."""
 
 
 class Replica:
@@ -71,9 +76,28 @@ class Replica:
     def append(self, root_id: bytes, event: Event) -> asyncio.Future[Applied]:
         """Append an event to its billing root's partition; the result is what the fold made of it.
 
-        Raises Overloaded when too much is queued.
+        Raises Overloaded when too much is queued, RulesTooOld for an event that the ledger's rules do not know yet.
         """
+        if self.state.rules_version < NEWEST:
+            self._require_known(event)
         return self.writer.append(int(google_crc32c.value(root_id)) % self.partitions, event)
+
+    def _require_known(self, event: Event) -> None:
+        """An event that the rules in force do not know would stop every replica."""
+        version, kind = self.state.rules_version, event.WhichOneof("event") or ""
+        if kind not in HANDLERS[version]:
+            raise RulesTooOld(f"rules version {version} is in force, and does not know {kind}: activate {NEWEST}")
+
+    async def activate_rules(self, allowed: bool) -> None:
+        """Put the newest rules in force: on a new ledger, and where it is `allowed` on one that has older ones."""
+        if self.state.rules_version >= NEWEST:
+            return
+        if self.state.accounts and not allowed:
+            log.warning("rules.older", in_force=self.state.rules_version, newest=NEWEST)
+            return
+        activated = Event(rules_activated=RulesActivated(version=NEWEST))
+        await self.writer.append(0, activated)
+        log.info("rules.activated", version=NEWEST)
 
     async def reached(self, position: int) -> None:
         """Wait until the state includes `position`."""

@@ -109,7 +109,7 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
 
     journal = folder.path / "sandbox-journal.jsonl"
     cores = [
-        process(f"core-{number}", ADMIN_PORT=port, ADMIN_TOKEN=secrets["admin_token"])
+        process(f"core-{number}", ADMIN_PORT=port, ADMIN_TOKEN=secrets["admin_token"], ACTIVATE_RULES="true")
         for number, port in enumerate(ports.admin, 1)
     ]
     edges = [process(f"edge-{number}", EDGE_PORT=port) for number, port in enumerate(ports.edges, 1)]

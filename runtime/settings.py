@@ -91,6 +91,15 @@ class Settings(BaseSettings):
     core_calls_in_flight: int = Field(
         default=4_000, ge=1, description="calls one core serves at a time; more are refused with 503"
     )
+    first_hold_output_tokens: int = Field(
+        default=1_024,
+        ge=16,
+        description="output tokens that the hold of a streamed call without a stated limit begins with",
+    )
+    activate_rules: bool = Field(
+        default=False,
+        description="let a core put the newest rules in force on a ledger that has older ones; all processes must know them",
+    )
     useful_output_tokens: int = Field(
         default=16, ge=1, description="below this many affordable output tokens a call is refused"
     )

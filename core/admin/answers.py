@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import grpc
 
 from bus.errors import Overloaded, WriterClosed
+from core.replica import RulesTooOld
 
 ACTOR_METADATA = "x-onysoft-actor"
 ACTOR_DEFAULT = "operator"
@@ -42,6 +43,8 @@ def answers(
             return await method(self, request)
         except Rejected as rejected:
             await context.abort(rejected.code, rejected.message)
+        except RulesTooOld as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except (Overloaded, WriterClosed) as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
