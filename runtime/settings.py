@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     )
     activate_rules: bool = Field(
         default=False,
-        description="let a core put the newest rules in force on a ledger that has older ones; all processes must know them",
+        description="let a core put the newest rules in force on an older ledger; all processes must know them",
     )
     useful_output_tokens: int = Field(
         default=16, ge=1, description="below this many affordable output tokens a call is refused"
