@@ -260,7 +260,7 @@ async def test_a_second_output_limit_does_not_widen_the_first(house: House) -> N
 
 async def test_a_hold_that_was_outrun_is_sized_again(house: House) -> None:
     """Two calls at once on a balance that covers one of them whole: the other gets less output, not a refusal."""
-    await house.control(latency_ms=1_000)  # neither ends before the other is admitted
+    await house.control(latency_ms=3_000)  # neither ends before the other is admitted
     calls = [house.call("anthropic/claude-sonnet-4", max_tokens=3_000) for _ in range(2)]
     received = await asyncio.gather(*calls)
     assert [call.code for call in received if not call.ended] == []
