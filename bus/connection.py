@@ -150,7 +150,7 @@ class Connection:
     def connected(self) -> bool:
         """Whether a server is believed to be there; false at the latest HEARTBEAT_S + HEARTBEAT_TIMEOUT_S after it
         has gone."""
-        return self.client.is_connected and (self._wire.open or self._outbox is not None)
+        return self.client.is_connected and (self._wire.alive or self._outbox is not None)
 
     async def close(self) -> None:
         """Let what was written leave, then close. Requests that wait raise RequestTimeout."""
@@ -316,7 +316,7 @@ class Connection:
         In between, whatever has it write a command raises OSError; once it knows, it keeps the command for the next
         connection. Heartbeats bound the wait.
         """
-        while self._outbox is None and self.client.is_connected and not self._wire.open:  # noqa: ASYNC110
+        while self._outbox is None and self.client.is_connected and not self._wire.alive:  # noqa: ASYNC110
             await asyncio.sleep(LOSS_POLL_S)
 
     def forget_direct(self, sid: bytes) -> None:
@@ -326,7 +326,7 @@ class Connection:
     def write_queued(self) -> None:
         """Write the commands that nats-py has queued now, so that what follows cannot overtake them."""
         client = self.client
-        if self._outbox is None and client.is_connected and self._wire.open and client._pending:
+        if self._outbox is None and client.is_connected and self._wire.alive and client._pending:
             pending, client._pending = client._pending, []
             client._pending_data_size = 0
             self._wire.writelines(pending)

@@ -206,6 +206,11 @@ class DirectTransport(Transport):
             self._tcp.writelines(parts)
 
     @property
+    def alive(self) -> bool:
+        """As `open`, and the socket has not failed either: an error ends it a turn of the loop before that is told."""
+        return self.open and self._tcp is not None and not self._tcp.is_closing()
+
+    @property
     def paused(self) -> bool:
         """Whether the write buffer is above WRITE_BUFFER_HIGH_BYTES."""
         return self._socket is not None and self._socket.paused

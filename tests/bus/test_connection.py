@@ -67,6 +67,19 @@ async def test_a_subscription_may_be_made_while_the_socket_dies(connection: Conn
     await subscription.unsubscribe()
 
 
+async def test_a_subscription_may_be_made_while_a_failed_socket_is_not_known_yet(connection: Connection) -> None:
+    """An error ends a socket a turn of the loop before anybody hears of it; a tail that subscribes then would stop."""
+    got: list[bytes] = []
+    assert connection._wire._tcp is not None
+    connection._wire._tcp.abort()
+    assert connection._wire.open
+    subscription = await connection.subscribe_direct("news", lambda message: got.append(message.data))
+    await until(lambda: connection.connected)
+    await until(lambda: connection.send("news", b"1") and bool(got))
+    connection._wire._tcp.abort()
+    await subscription.unsubscribe()
+
+
 async def test_no_core_is_known_at_once(either: Connection) -> None:
     """A caller must not wait out its patience when no core is there."""
     with pytest.raises(NoCore):
