@@ -11,19 +11,23 @@ from cli.shapes import accounts as shapes
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1.ledger_pb2 import AccountKind, Currency
 
-accounts = typer.Typer(help="Accounts: open, credit, show, list, suspend, resume.")
+accounts = typer.Typer(help="Accounts of all kinds, and their money.")
 
-_ACCOUNT_COLUMNS = ("account_id", "name", "kind", "currency", "balance", "held", "available", "suspended")
+_ACCOUNT_COLUMNS = ("account_id", "name", "kind", "currency", "balance", "held", "available", "suspended", "parent_id")
 _PAGE = 500
 
 AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="acc_ and 24 hex digits")]
 
 
 class Kind(StrEnum):
-    """Kinds of account."""
+    """Kinds of account. Projects belong to an organisation; a partner's projects and customers to the partner."""
 
     user = "user"
+    organisation = "organisation"
     project = "project"
+    partner = "partner"
+    partner_project = "partner-project"
+    partner_customer = "partner-customer"
 
 
 class Money(StrEnum):
@@ -38,16 +42,21 @@ def open_account(
     context: typer.Context,
     kind: Annotated[Kind, typer.Option(help="what kind of account")],
     name: Annotated[str, typer.Option(help="what people call it; not part of the ledger")],
-    markup_bps: Annotated[int | None, typer.Option(min=0, help="markup in basis points  [default: 5000]")] = None,
-    currency: Annotated[Money, typer.Option(help="the account's currency")] = Money.TRY,
+    parent: Annotated[
+        str | None, typer.Option(metavar="ACCOUNT", help="the organisation or partner that it belongs to")
+    ] = None,
+    markup_bps: Annotated[
+        int | None, typer.Option(min=0, help="basis points  [default: 5000; 3000 for a partner's customer]")
+    ] = None,
+    currency: Annotated[Money | None, typer.Option(help="[default: TRY; USD for a partner and its projects]")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=0, help="0: no limit  [default: 60]")] = None,
     requests_per_day: Annotated[int | None, typer.Option(min=0, help="0: no limit  [default: 10000]")] = None,
 ) -> None:
     """Open an account."""
     session: Session = context.obj
-    request = admin.OpenAccountRequest(
-        kind=AccountKind.Value(kind.value.upper()), name=name, currency=Currency.Value(currency.value)
-    )
+    request = admin.OpenAccountRequest(kind=AccountKind.Value(kind.name.upper()), name=name, parent_id=parent or "")
+    if currency is not None:
+        request.currency = Currency.Value(currency.value)
     limits = {
         "markup_bps": markup_bps,
         "requests_per_minute": requests_per_minute,
@@ -71,6 +80,35 @@ def credit(
     request = admin.CreditAccountRequest(account_id=account, amount=amount, reference=reference)
     shape = shapes.credit(session.call("CreditAccount", request))
     session.show(shape, "credited" if shape["counted"] else "this reference had counted before; nothing changed")
+
+
+@accounts.command("reverse")
+def reverse(
+    context: typer.Context,
+    account: AccountArgument,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="decimal, in the account's currency")],
+    reference: Annotated[str, typer.Option(help="what this refund is; counts once for each account")],
+) -> None:
+    """Take money back: a refund or a chargeback. What is not free any more stands as a receivable."""
+    session: Session = context.obj
+    request = admin.ReverseCreditRequest(account_id=account, amount=amount, reference=reference)
+    shape = shapes.credit(session.call("ReverseCredit", request))
+    session.show(shape, "reversed" if shape["counted"] else "this reference had counted before; nothing changed")
+
+
+@accounts.command("move")
+def move(
+    context: typer.Context,
+    giver: Annotated[str, typer.Argument(metavar="FROM", help="the account that gives")],
+    taker: Annotated[str, typer.Argument(metavar="TO", help="the account that gets, of the same partner")],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="decimal, in the giving account's currency")],
+    reference: Annotated[str, typer.Option(help="what this is; counts once for each giving account")],
+) -> None:
+    """Move money within a partner or organisation, at the logged exchange rate."""
+    session: Session = context.obj
+    request = admin.MoveCreditRequest(from_account_id=giver, to_account_id=taker, amount=amount, reference=reference)
+    shape = shapes.movement(session.call("MoveCredit", request))
+    session.show(shape, "moved" if shape["counted"] else "this reference had counted before; nothing changed")
 
 
 @accounts.command("show")

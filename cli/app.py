@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import accounts, archive, fx, keys, ledger, models, operate
+from cli import accounts, archive, fx, keys, ledger, limits, markups, models, operate
 from cli.client import CallFailed
 from cli.instance import NoInstance
 from cli.main import PROCESSES
@@ -15,6 +15,8 @@ from cli.session import Session
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+
+_VALUED = ("--data", "--actor")
 
 app = typer.Typer(
     name="onysoft",
@@ -25,6 +27,10 @@ app = typer.Typer(
 )
 app.add_typer(accounts.accounts, name="account")
 app.add_typer(keys.keys, name="key")
+app.add_typer(limits.limits, name="limits")
+app.add_typer(markups.markups, name="markup")
+models.models.command("block")(limits.block)
+models.models.command("unblock")(limits.unblock)
 app.command("balance")(accounts.balance)
 app.add_typer(fx.fx, name="fx")
 app.add_typer(models.models, name="models")
@@ -39,10 +45,14 @@ def root(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout; may stand anywhere")] = False,
     data: Annotated[str | None, typer.Option(help="data folder of the instance; may stand anywhere")] = None,
+    actor: Annotated[
+        str | None, typer.Option(help="who does this, as an id that the ledger keeps; may stand anywhere")
+    ] = None,
 ) -> None:
     """Options that every command has."""
     context.obj.json = json
     context.obj.data = data
+    context.obj.actor = actor or ""
 
 
 def _add_process(kind: str) -> None:
@@ -88,9 +98,9 @@ def global_options_first(words: list[str]) -> list[str]:
             kept += ["--", *rest]
         elif word == "--json":
             moved.append(word)
-        elif word == "--data":
+        elif word in _VALUED:
             moved += [word, *[value for value in [next(rest, None)] if value is not None]]
-        elif word.startswith("--data="):
+        elif word.startswith(tuple(f"{option}=" for option in _VALUED)):
             moved.append(word)
         else:
             kept.append(word)

@@ -28,8 +28,12 @@ class AdminClient:
     A call is sent once: after a failure nobody knows whether it took effect, so repeating it is the caller's decision.
     """
 
-    def __init__(self, addresses: Sequence[str], token: str, connect_timeout_s: float = _CONNECT_TIMEOUT_S) -> None:
-        self._metadata = (("authorization", f"Bearer {token}"),)
+    def __init__(
+        self, addresses: Sequence[str], token: str, connect_timeout_s: float = _CONNECT_TIMEOUT_S, actor: str = ""
+    ) -> None:
+        """`actor`: who asks, for the ledger; empty: the service's default."""
+        named = (("x-onysoft-actor", actor),) if actor else ()
+        self._metadata = (("authorization", f"Bearer {token}"), *named)
         self._channel = _connect(addresses, connect_timeout_s)
         self._stub = AdminStub(self._channel)
 

@@ -13,6 +13,9 @@ from proto.onysoft.v1.ledger_pb2 import Currency
 fx = typer.Typer(help="Exchange rates.")
 
 
+_COLUMNS = ("base", "quote", "rate", "source", "reference", "set", "stale")
+
+
 class Base(StrEnum):
     """Currencies that have a rate in TRY."""
 
@@ -29,3 +32,27 @@ def set_rate(
     session: Session = context.obj
     request = admin.SetFxRateRequest(base=Currency.Value(base.value), rate=rate)
     session.show(shapes.fx_rate(session.call("SetFxRate", request)), "rate set")
+
+
+@fx.command("confirm")
+def confirm_rate(
+    context: typer.Context,
+    base: Annotated[Base, typer.Argument(help="the currency whose rate has jumped")],
+) -> None:
+    """Let the rate hold that waits because it jumped too far."""
+    session: Session = context.obj
+    request = admin.ConfirmFxRateRequest(base=Currency.Value(base.value))
+    session.show(shapes.fx_rate(session.call("ConfirmFxRate", request)), "rate set")
+
+
+@fx.command("show")
+def show_rates(context: typer.Context) -> None:
+    """Show the rate that holds, and the one that waits to be confirmed."""
+    session: Session = context.obj
+    shape = shapes.fx_rates(session.call("ListFxRates", admin.ListFxRatesRequest()))
+    if session.json:
+        session.write(shape)
+        return
+    session.show_all("rates", shape["rates"], _COLUMNS)
+    if shape["proposed"]:
+        session.show_all("waiting: onysoft fx confirm USD", shape["proposed"], _COLUMNS)

@@ -22,6 +22,7 @@ class Session:
     def __init__(self, json: bool, data: str | None) -> None:
         self.json = json
         self.data = data
+        self.actor = ""
         self.out = Console(highlight=False)
         self._instance: Instance | None = None
         self._client: AdminClient | None = None
@@ -97,7 +98,7 @@ class Session:
     def _connected(self) -> AdminClient:
         if self._client is None:
             instance = self.instance()
-            self._client = AdminClient(instance.addresses, instance.token)
+            self._client = AdminClient(instance.addresses, instance.token, actor=self.actor)
         return self._client
 
 

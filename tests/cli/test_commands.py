@@ -32,6 +32,9 @@ DETAILS = admin.Account(
     requests_per_day=10000,
     balance=BALANCE,
     partition=3,
+    root_id=ACCOUNT,
+    markups=[admin.Markup(pattern="*", markup_bps=5000), admin.Markup(pattern="google/*", markup_bps=100)],
+    blocked_models=["x/*"],
 )
 BALANCE_JSON = {
     "account_id": ACCOUNT,
@@ -44,6 +47,7 @@ BALANCE_JSON = {
     "charges": "0.00",
     "shortfall": "0.00",
     "open_holds": 1,
+    "receivable": "0.00",
 }
 DETAILS_JSON = {
     **BALANCE_JSON,
@@ -54,6 +58,10 @@ DETAILS_JSON = {
     "requests_per_day": 10000,
     "suspended": False,
     "partition": 3,
+    "parent_id": "",
+    "root_id": ACCOUNT,
+    "markups": {"*": 5000, "google/*": 100},
+    "blocked_models": ["x/*"],
 }
 
 
@@ -62,8 +70,9 @@ def test_account_open(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
     done = onysoft("account", "open", "--kind", "user", "--name", "Ayşe", "--json")
     assert (done.code, done.json) == (0, {"account_id": ACCOUNT})
     ((_, request),) = admin_server.asked
-    assert (request.kind, request.name, request.currency) == (ledger.USER, "Ayşe", ledger.TRY)
-    assert not request.HasField("markup_bps"), "the service knows the defaults"
+    assert (request.kind, request.name, request.parent_id) == (ledger.USER, "Ayşe", "")
+    assert not request.currency, "the service knows the defaults"
+    assert not request.HasField("markup_bps")
     assert not request.HasField("requests_per_minute")
 
 
@@ -122,7 +131,21 @@ def test_balance_with_json_in_any_place(admin_server: FakeAdmin, onysoft: Onysof
 
 def test_keys(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
     key = admin.Key(key_id=KEY, account_id=ACCOUNT, name="laptop", revoked=True)
-    shape = {"key_id": KEY, "account_id": ACCOUNT, "name": "laptop", "revoked": True}
+    shape = {
+        "key_id": KEY,
+        "account_id": ACCOUNT,
+        "name": "laptop",
+        "state": "",
+        "revoked": True,
+        "suspended": False,
+        "expires": "",
+        "last_used": "",
+        "allowed_models": [],
+        "allowed_ips": [],
+        "blocked_models": [],
+        "rotations": 0,
+        "old_secret_until": "",
+    }
     admin_server.answers["IssueKey"] = admin.IssuedKey(key_id=KEY, api_key="sk-ony-1")
     admin_server.answers["RevokeKey"] = key
     admin_server.answers["ListKeys"] = admin.KeyList(keys=[key])
@@ -135,7 +158,8 @@ def test_keys(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
 def test_fx_set(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
     admin_server.answers["SetFxRate"] = admin.FxRate(base="USD", quote="TRY", rate="40.00", position=9)
     done = onysoft("fx", "set", "USD", "40.00", "--json")
-    assert done.json == {"base": "USD", "quote": "TRY", "rate": "40.00", "position": 9}
+    shown = {"base": "USD", "quote": "TRY", "rate": "40.00", "position": 9}
+    assert done.json == {**shown, "source": "", "reference": "", "set": "", "stale": False}
     assert admin_server.asked == [("SetFxRate", admin.SetFxRateRequest(base=ledger.USD, rate="40.00"))]
 
 
