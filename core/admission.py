@@ -19,6 +19,9 @@ NANO_RATE_ONE = 1_000_000_000
 OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 """The request's fields that limit its output, the one that counts first."""
 
+REASONING = ("reasoning", "reasoning_effort", "include_reasoning")
+"""The request's fields that make a model think."""
+
 REFUSAL_CODES = {
     Code.KEY_REFUSED: "invalid_api_key",
     Code.KEY_SUSPENDED: "access_denied",
@@ -93,8 +96,9 @@ def terms_of(request: Mapping[str, Any], entry: Entry, streamed: bool = False) -
         asked = request.get(field)
         if asked is not None:
             return Terms(request.get("n") or 1, min(asked, entry.output_tokens_max), field, True, False)
-    # What a model thinks unseen does not show in a stream, so a hold cannot grow with it.
-    grows = streamed and not entry.price.upper.internal_reasoning
+    # What a model thinks unseen, or draws, does not show in a stream's text, so a hold cannot grow with it.
+    unseen = entry.price.upper.internal_reasoning or entry.image_output or any(request.get(f) for f in REASONING)
+    grows = streamed and not unseen
     return Terms(request.get("n") or 1, entry.output_tokens_max, "max_tokens", False, grows)
 
 
