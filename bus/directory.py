@@ -77,6 +77,11 @@ class MirroredKey:
         self.expires_ms = record.expires_ms
         self.secret = record.secret
 
+    def tells(self, record: KeyRecord) -> bool:
+        """Does the directory say this of the key already?"""
+        mirrored = MirroredKey(record)
+        return all(getattr(self, name) == getattr(mirrored, name) for name in self.__slots__)
+
 
 class DirectoryMirror:
     """The directory in plain dicts: `keys` by key hash, `models` by id, `labels` by account or key id.

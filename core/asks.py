@@ -62,11 +62,21 @@ class Asks:
 
     async def _key(self, ask: work_pb2.Ask) -> work_pb2.Answer:
         await self._replica.fresh()
-        key = self._replica.state.keys_by_hash.get(ask.key_hash)
+        state = self._replica.state
+        key = state.keys_by_hash.get(ask.key_hash)
         if key is None or key.revoked:
             raise Refusal("invalid_api_key")
-        partition = self._replica.partition_of(key.account_id)
-        return work_pb2.Answer(key_id=key.key_id, account_id=key.account_id, partition=partition)
+        secret, expires_ms = key.secret_of(ask.key_hash)
+        if expires_ms and expires_ms <= max(state.time_ms, time.time_ns() // 1_000_000):
+            raise Refusal("invalid_api_key")
+        return work_pb2.Answer(
+            key_id=key.key_id,
+            account_id=key.account_id,
+            partition=self._replica.partition_of(state.accounts[key.account_id].root_id),
+            allowed_ips=key.allowed_ips,
+            expires_ms=expires_ms,
+            key_secret=secret,
+        )
 
     async def _account(self, ask: work_pb2.Ask) -> Account:
         await self._replica.fresh()

@@ -19,6 +19,7 @@ from bus.streams import partition_of, provision
 from bus.tail import Entry
 from bus.transport import Message
 from bus.writer import LedgerWriter
+from core.ledger.accounts import Key
 from core.ledger.state import State
 from projections import stories
 from projections.fold import Fold
@@ -102,9 +103,9 @@ class Projections:
         mirror = DirectoryMirror(self._connection)
         await mirror.start()
         await mirror.loaded()
-        for key in self.fold.state.keys.values():
-            known = mirror.keys.get(key.key_hash)
-            if known is None or known.revoked != key.revoked:
+        for key_hash, key in self.fold.state.keys_by_hash.items():
+            known = mirror.keys.get(key_hash)
+            if known is None or not known.tells(self._record(key, key_hash, known.position)):
                 self._unpublished.setdefault(key.key_id, self.fold.state.position)
         await mirror.stop()
 
@@ -176,15 +177,24 @@ class Projections:
             del self._unpublished[key_id]
 
     async def _publish_key(self, key_id: bytes, position: int) -> None:
+        """Under the hash of each secret that counts, or may count."""
         key = self.fold.state.keys[key_id]
-        record = KeyRecord(
-            key_id=key_id,
+        for key_hash in (key.key_hash, key.old_hash):
+            if key_hash:
+                await publish_key(self._connection, key_hash, self._record(key, key_hash, position))
+
+    def _record(self, key: Key, key_hash: bytes, position: int) -> KeyRecord:
+        secret, expires_ms = key.secret_of(key_hash)
+        return KeyRecord(
+            key_id=key.key_id,
             account_id=key.account_id,
-            partition=partition_of(key.account_id, self._partitions),
+            partition=partition_of(self.fold.state.accounts[key.account_id].root_id, self._partitions),
             revoked=key.revoked,
             position=position,
+            allowed_ips=key.allowed_ips,
+            expires_ms=expires_ms,
+            secret=secret,
         )
-        await publish_key(self._connection, key.key_hash, record)
 
     async def _save(self, body: Snapshot) -> None:
         try:

@@ -18,7 +18,6 @@ from core.ledger.accounts import Account, Key
 from core.ledger.money import to_text
 from core.ledger.outcome import Code
 from core.ledger.patterns import EVERY
-from core.ledger.versions import is_known
 from core.replica import Replica
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
@@ -66,8 +65,6 @@ class Desk:
 
         `root_id` is the billing root of what the event is about.
         """
-        if not is_known(self.replica.state, event):
-            raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, _OLD_RULES)
         event.actor = actor_now.get()
         future = self.replica.append(root_id, event)
         try:

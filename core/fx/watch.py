@@ -12,7 +12,6 @@ from bus.errors import BusError, Overloaded
 from core.fx.bulletin import Bulletin, BulletinUnreadable, read
 from core.ledger.money import to_text
 from core.ledger.state import State
-from core.ledger.versions import is_known
 from core.providers.http import HttpClient, Limits
 from core.providers.port import ProviderFailure
 from core.replica import Replica
@@ -132,7 +131,7 @@ class RateWatch:
         """Append the bulletin's rate if it is news to the ledger."""
         await self._replica.fresh()
         event = event_for(self._replica.state, bulletin, self._settings.fx_jump_max_bps)
-        if event is None or not is_known(self._replica.state, event):
+        if event is None:
             return
         await self._replica.append(b"fx", event)
         if event.HasField("fx_rate_proposed"):

@@ -179,6 +179,12 @@ class Key(Owner):
         self.allowed_models = tuple(policy.allowed_models)
         self.allowed_ips = tuple(policy.allowed_ips)
 
+    def secret_of(self, key_hash: bytes) -> tuple[int, int]:
+        """Which of the key's secrets this is the hash of, and when it stops to count (unix milliseconds; 0: never)."""
+        if key_hash == self.key_hash:
+            return self.secret, self.expires_ms
+        return self.secret - 1, min(each for each in (self.expires_ms, self.old_until_ms) if each)
+
     def is_secret_valid(self, secret: int, time_ms: int) -> bool:
         """Does this secret of the key still count? The last but one does until its grace is over."""
         return secret == self.secret or (secret + 1 == self.secret and time_ms < self.old_until_ms)

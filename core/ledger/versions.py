@@ -29,10 +29,5 @@ HANDLERS: dict[int, dict[str, Handler]] = {
 }
 
 
-def is_known(state: State, event: pb.Event) -> bool:
-    """Do the rules that hold now know this kind of event? One that they do not know stops every replica."""
-    return event.WhichOneof("event") in HANDLERS.get(state.rules_version, {})
-
-
 NEWEST = max(HANDLERS)
 """What a new ledger begins with."""
