@@ -18,6 +18,7 @@ from bus.connection import Connection
 from bus.errors import NoCore
 from bus.transport import Message
 from proto.onysoft.v1 import work_pb2
+from runtime.ticks import ticks
 
 WINDOW_BYTES = 256 * 1024  # of an answer that the client's socket has not taken yet
 PIECE_BYTES = 128 * 1024  # largest data of one frame of a long answer
@@ -649,16 +650,7 @@ class Inbox:
         pending.take(frame)
 
     async def _tick(self) -> None:
-        """A process that stood still has not read its socket yet: what it took for silence gets a second look."""
-        period_s = min(TICK_S, self._silence_s / 5)
-        stood_still = False
-        while True:
-            due_at = _monotonic() + period_s
-            await asyncio.sleep(period_s)
-            now = _monotonic()
-            stood_still = now - due_at > period_s and not stood_still
-            if stood_still:
-                continue
+        async for now in ticks(min(TICK_S, self._silence_s / 5)):
             for pending in list(self._pending.values()):
                 pending.tick(now, self._silence_s)
 

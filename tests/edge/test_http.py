@@ -1,6 +1,7 @@
 """What comes over the public address: good requests, bad ones, and attacks."""
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -255,6 +256,7 @@ async def test_a_body_that_pauses_is_cut(edge: RunningEdge) -> None:
 
 async def test_connections_are_bounded(edge: RunningEdge) -> None:
     """One client could use up the file descriptors of all."""
+    edge.edge.listener.limits = replace(edge.edge.listener.limits, header_timeout_s=60.0)
     clients = [await Client.connect(edge.port) for _ in range(24)]
     await until(lambda: len(edge.edge.listener.state.connections) == 24)
     over = await Client.connect(edge.port)

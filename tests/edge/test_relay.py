@@ -398,16 +398,20 @@ async def test_calls_are_bounded(edge: RunningEdge, core: FakeCore) -> None:
 
 async def test_a_drain_lets_calls_end(edge: RunningEdge, core: FakeCore) -> None:
     """Each deployment would break running calls."""
+    release = asyncio.Event()
 
     async def handler(work: work_pb2.WorkRequest, answer: Answer) -> None:
-        await asyncio.sleep(0.1)
+        await release.wait()
         await answer_ok(work, answer)
 
     core.handler = handler
     idle = await Client.connect(edge.port)
     running = asyncio.create_task(exchange(edge.port, request(chat())))
     await until(lambda: len(core.works) == 1)
-    await edge.edge.listener.drain(5)
+    draining = asyncio.create_task(edge.edge.listener.drain(10))
+    await asyncio.sleep(0)
+    release.set()
+    await draining
     response = await running
     assert (response.status, response.headers["connection"]) == (200, "close")
     assert await idle.ended()
