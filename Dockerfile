@@ -10,6 +10,7 @@ COPY bus bus
 COPY cli cli
 COPY core core
 COPY edge edge
+COPY files files
 COPY launcher launcher
 COPY projections projections
 COPY proto proto
@@ -18,7 +19,7 @@ COPY sandbox sandbox
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --home-dir /data onysoft && mkdir /data && chown onysoft /data
+RUN useradd --system --uid 10001 --home-dir /data onysoft && mkdir /data /files && chown onysoft /data /files
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 ONYSOFT_OPS_HOST=0.0.0.0 ONYSOFT_OPS_PORT=9090
 USER onysoft

@@ -102,10 +102,13 @@ class Answer:
         self._waiting_since = 0.0
         self._closed = False
 
-    def head(self, stream: bool, rate_limit: RateLimit, max_tokens_lowered_to: int = 0) -> None:
-        """Remember the head; it travels with the next frame."""
+    def head(self, stream: bool, rate_limit: RateLimit, max_tokens_lowered_to: int = 0, status: int = 0) -> None:
+        """Remember the head; it travels with the next frame. `status` is a whole answer's, 0: 200."""
         self._head = work_pb2.Head(
-            stream=stream, rate_limit=_rate_limit(rate_limit), max_tokens_lowered_to=max_tokens_lowered_to
+            stream=stream,
+            rate_limit=_rate_limit(rate_limit),
+            max_tokens_lowered_to=max_tokens_lowered_to,
+            status=status,
         )
 
     async def write(self, data: bytes) -> None:

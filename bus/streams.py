@@ -12,12 +12,26 @@ from bus.errors import ApiRefused, UnsafeStream
 from bus.jetstream import Entry, Json, read
 from runtime.settings import Settings
 
-__all__ = ["DIRECTORY", "LEDGER", "SNAPSHOTS", "USAGE", "Entry", "last_position", "partition_of", "provision", "read"]
+__all__ = [
+    "DIRECTORY",
+    "LEDGER",
+    "MEDIA",
+    "SNAPSHOTS",
+    "TASKS",
+    "USAGE",
+    "Entry",
+    "last_position",
+    "partition_of",
+    "provision",
+    "read",
+]
 
 LEDGER = "LEDGER"
 USAGE = "USAGE"
 DIRECTORY = "DIRECTORY"
 SNAPSHOTS = "SNAPSHOTS"
+TASKS = "TASKS"
+MEDIA = "MEDIA"
 
 PARTITIONS_KEY = "onysoft.partitions"
 DUPLICATE_WINDOW_S = 120
@@ -25,18 +39,19 @@ USAGE_AGE_S = 7 * 24 * 3600
 USAGE_BYTES_MAX = 2 * 1024**3
 SNAPSHOT_BYTES_MAX = 2 * 1024**3
 SNAPSHOT_VERSIONS = 2
+MEDIA_MARGIN_S = 2 * 24 * 3600
+"""How much longer than its results a task can be asked for."""
 _NS = 1_000_000_000
 
 
-async def provision(connection: Connection, settings: Settings, first_position: int = 1) -> int:
+async def provision(connection: Connection, settings: Settings) -> int:
     """Make the streams that are missing and check those that are there; the ledger's number of partitions.
 
-    Any number of processes may do so at once. `settings.partitions` and `first_position`, the position of the first
-    message (the ones before are in an archive), count only for a ledger that does not exist yet.
+    Any number of processes may do so at once. `settings.partitions` counts only for a ledger that does not exist yet.
     Raises UnsafeStream for a stream with unsafe settings, ApiRefused and the like when JetStream cannot.
     """
-    ledger = await _ensure(connection, _ledger(settings, first_position))
-    for config in (_usage(settings), _directory(settings), _snapshots(settings)):
+    ledger = await _ensure(connection, _ledger(settings))
+    for config in (_usage(settings), _directory(settings), _snapshots(settings), _tasks(settings), _media(settings)):
         await _ensure(connection, config)
     return int(ledger["metadata"][PARTITIONS_KEY])
 
@@ -126,11 +141,11 @@ def _stream(settings: Settings, name: str, subjects: list[str], **more: object) 
     }
 
 
-def _ledger(settings: Settings, first_position: int) -> Json:
-    more: Json = {"metadata": {PARTITIONS_KEY: str(settings.partitions)}}
-    if first_position > 1:
-        more["first_seq"] = first_position
-    return _stream(settings, LEDGER, ["ledger.*"], discard="new", deny_delete=True, allow_direct=False, **more)
+def _ledger(settings: Settings) -> Json:
+    metadata = {PARTITIONS_KEY: str(settings.partitions)}
+    return _stream(
+        settings, LEDGER, ["ledger.*"], discard="new", deny_delete=True, allow_direct=False, metadata=metadata
+    )
 
 
 def _usage(settings: Settings) -> Json:
@@ -150,4 +165,22 @@ def _snapshots(settings: Settings) -> Json:
         max_msgs_per_subject=SNAPSHOT_VERSIONS,
         max_bytes=SNAPSHOT_BYTES_MAX,
         allow_direct=True,
+    )
+
+
+def _tasks(settings: Settings) -> Json:
+    """Work that somebody still has to do: a message goes when it is done, and no limit drops one."""
+    return _stream(settings, TASKS, ["tasks.*"], retention="workqueue", discard="new")
+
+
+def _media(settings: Settings) -> Json:
+    """The newest record of each task, for polling and following."""
+    age_s = settings.result_days * 24 * 3600 + MEDIA_MARGIN_S
+    return _stream(
+        settings,
+        MEDIA,
+        ["media.>"],
+        discard="old",
+        max_msgs_per_subject=1,
+        max_age=age_s * _NS,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 from typing import Self
 
 from prometheus_client import REGISTRY
@@ -13,6 +14,7 @@ from bus.streams import provision
 from core.admin import AdminService, Desk, serve_admin
 from core.asks import Asks
 from core.catalogue import Catalogue
+from core.chat import ChatCall
 from core.fx.watch import RateWatch
 from core.metrics import CoreCollector
 from core.providers.breaker import CircuitBreaker
@@ -20,7 +22,8 @@ from core.providers.configured import configured
 from core.replica import Replica
 from core.resources import Counters, Resources
 from core.routing import Router
-from core.worker import Worker
+from core.tasks.service import TaskService
+from core.worker import MakeCall, Worker
 from runtime.log import log
 from runtime.ops import Ops
 from runtime.process import unless_stopped
@@ -46,7 +49,11 @@ class Core:
         self.resources = Resources(
             settings, connection, bulk, self.replica, self.catalogue, self._answers, router, Counters()
         )
-        self.worker = Worker(self.resources)
+        self.tasks = TaskService(settings, connection, self._mirror, self.replica, self.resources)
+        makers: dict[str, MakeCall] = {"chat": partial(ChatCall, self.resources)}
+        if self.tasks.offered:
+            makers["media"] = self.tasks.make_call
+        self.worker = Worker(self.resources, makers)
         self.rate_watch = RateWatch(self.replica, settings)
         self.started = False
         self.admin_port = 0
@@ -74,6 +81,7 @@ class Core:
         await Asks(self._connection, self.replica, self.catalogue).start()
         await self._answers.start()
         await self.worker.start()
+        await self.tasks.start()
         self.started = True
 
     def ready(self) -> str | None:
@@ -88,6 +96,7 @@ class Core:
         """Take no more calls, let the running ones end, send what is queued."""
         self._stop.set()
         await self.worker.drain(self._settings.drain_s)
+        await self.tasks.stop()
         await self._refreshing
         self._watching_rates.cancel()
         await asyncio.gather(self._watching_rates, return_exceptions=True)

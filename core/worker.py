@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from bus.connection import Direct
+from bus.frames import Answer
 from bus.transport import Message
 from core.chat import ChatCall
 from core.phase import Interrupted, Phase
@@ -27,17 +29,23 @@ VERDICT_PATIENCE_S = 10.0
 TIME_MOVES_AFTER_MS = 1_000
 """How long past a hold's deadline a core waits for any event before it moves the log's time itself."""
 
+MakeCall = Callable[[work_pb2.WorkRequest, Answer], ChatCall]
+
 _monotonic = time.monotonic
 
 
 class Worker:
-    """The calls of one core. `start` takes work; `drain` takes no more and lets what runs end."""
+    """The calls of one core. `start` takes work; `drain` takes no more and lets what runs end.
 
-    def __init__(self, resources: Resources) -> None:
+    `makers` say for each kind of work (the end of its subject) how a call of it is made.
+    """
+
+    def __init__(self, resources: Resources, makers: Mapping[str, MakeCall]) -> None:
         self._resources = resources
+        self._makers = makers
         self._live: dict[tuple[bytes, int], ChatCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._subscription: Direct | None = None
+        self._subscriptions: list[Direct] = []
         self._ticker: asyncio.Task[None] | None = None
         resources.replica.on_superseded = self._on_superseded
 
@@ -48,12 +56,15 @@ class Worker:
     async def start(self) -> None:
         """Join the queue group."""
         self._ticker = asyncio.create_task(self._tick())
-        self._subscription = await self._resources.connection.subscribe_direct("work.*.chat", self._on_work, "core")
+        for kind, make in self._makers.items():
+            on_work = partial(self._on_work, make)
+            connection = self._resources.connection
+            self._subscriptions.append(await connection.subscribe_direct(f"work.*.{kind}", on_work, "core"))
 
     async def drain(self, patience_s: float) -> None:
         """Leave the queue group; wait for running calls; stop those that outlast `patience_s`."""
-        if self._subscription is not None:
-            await self._subscription.unsubscribe()
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience_s)
         for call in list(self._live.values()):
@@ -63,7 +74,7 @@ class Worker:
         if self._ticker is not None:
             self._ticker.cancel()
 
-    def _on_work(self, message: Message) -> None:
+    def _on_work(self, make: MakeCall, message: Message) -> None:
         try:
             work = work_pb2.WorkRequest.FromString(message.data)
         except DecodeError:
@@ -79,7 +90,7 @@ class Worker:
             self._spawn(answer.fail("service_unavailable", retry_after_s=1))
             return
         resources.counters.calls += 1
-        call = ChatCall(resources, work, answer)
+        call = make(work, answer)
         self._live[key] = call
         call.task = task = asyncio.create_task(call.run())
         self._tasks.add(task)

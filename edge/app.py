@@ -16,8 +16,9 @@ from edge.forwarding import TrustedProxies
 from edge.metrics import EdgeMetrics
 from edge.relay import Chat, Relay, limit_of_refusal
 from edge.responses import limit_of
+from edge.tasks import KINDS, TaskPages
 from edge.usage import UsageReporter
-from edge.validate import parse_chat
+from edge.validate import parse_chat, parse_generate
 from proto.onysoft.v1 import usage_pb2, work_pb2
 from runtime import ids
 from runtime.addresses import is_within, ranges_of
@@ -36,6 +37,8 @@ _MODELS = "/v1/models"
 _MODEL = "/v1/models/"
 _BALANCE = "/v1/balance"
 _REQUEST = "/v1/requests/"
+_FILE = "/v1/files/"
+_CALLBACK = "/v1/callbacks/kie"
 
 
 class App:
@@ -52,6 +55,7 @@ class App:
         relay: Relay,
         usage: UsageReporter,
         metrics: EdgeMetrics,
+        pages: TaskPages,
         settings: Settings,
     ) -> None:
         self.in_flight = 0
@@ -62,6 +66,7 @@ class App:
         self._relay = relay
         self._usage = usage
         self._metrics = metrics
+        self._pages = pages
         self._cors = Cors(settings.cors_origins)
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._calls_max = settings.max_calls_in_flight
@@ -133,8 +138,45 @@ class App:
             else:
                 await self._other_method(call)
         else:
+            await self._serve_media(call, receive, path)
+
+    async def _serve_media(self, call: Call, receive: Any, path: str) -> None:
+        """Tasks: begin one, look at one, and the files and callbacks that go with them."""
+        method = call.scope["method"]
+        _, _, kind, rest = [*path.split("/", 3), "", "", ""][:4]
+        if kind in KINDS and rest == "generate":
+            call.route = "generate"
+            served = method == "POST"
+        elif kind in KINDS and rest.startswith("status/"):
+            call.route = "status"
+            served = method in ("GET", "HEAD")
+        elif path.startswith(_FILE):
+            call.route = "files"
+            served = method in ("GET", "HEAD")
+        elif path == _CALLBACK:
+            call.route = "callbacks"
+            served = method == "POST"
+        else:
             call.route = "unknown"
             raise Refusal("not_found")
+        if not served:
+            await self._other_method(call)
+        elif call.route == "generate":
+            await self._generate(call, receive)
+        elif call.route == "status":
+            await self._pages.show(call, await self._identify(call), rest.removeprefix("status/"))
+        elif call.route == "files":
+            await self._pages.send_file(call, path[len(_FILE) :])
+        else:
+            await self._take_callback(call, receive)
+
+    async def _take_callback(self, call: Call, receive: Any) -> None:
+        request_id = self._pages.marked(call)
+        body = await self._body(call, receive)
+        try:
+            await self._pages.take_callback(call, request_id, body)
+        finally:
+            self._let_go(len(body))
 
     async def _other_method(self, call: Call) -> None:
         """Answer a browser's preflight. Raises Refusal for everything else."""
@@ -159,10 +201,7 @@ class App:
         return address is not None and is_within(address, ranges_of(allowed_ips))
 
     async def _chat(self, call: Call, receive: Any) -> None:
-        if self.in_flight > self._calls_max:
-            raise Refusal("service_unavailable", retry_after_s=1)
-        identity = await self._identify(call)
-        body = await self._body(call, receive)
+        identity, body = await self._admitted(call, receive)
         try:
             model, stream = parse_chat(body)
             self._check_model(model)
@@ -170,6 +209,23 @@ class App:
             await self._relay.run(call, Chat(identity, model, stream, body))
         finally:
             self._let_go(len(body))
+
+    async def _generate(self, call: Call, receive: Any) -> None:
+        identity, body = await self._admitted(call, receive)
+        try:
+            model = parse_generate(body)
+            self._check_model(model)
+            call.model = model
+            await self._relay.run(call, Chat(identity, model, False, body, "media"))
+        finally:
+            self._let_go(len(body))
+
+    async def _admitted(self, call: Call, receive: Any) -> tuple[Identity, bytes]:
+        """The caller, and only then the body. `_let_go` of its length follows."""
+        if self.in_flight > self._calls_max:
+            raise Refusal("service_unavailable", retry_after_s=1)
+        identity = await self._identify(call)
+        return identity, await self._body(call, receive)
 
     def _check_model(self, model: str) -> None:
         """Raises Refusal: an edge that has not read the directory yet cannot say that a model does not exist."""

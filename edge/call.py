@@ -80,6 +80,11 @@ class Call:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
+    async def begin_file(self, status: int, fields: Fields) -> None:
+        """The head of a file, or of a part of it; `fields` with content-type and content-length."""
+        self._mark(status)
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+
     async def begin(self, streamed: bool, fields: Fields) -> None:
         """The head of a response whose length is not known yet; it leaves with the first piece."""
         self._mark(200)

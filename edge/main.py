@@ -10,12 +10,15 @@ from bus.bodies import BodyShelf
 from bus.connection import Connection
 from bus.directory import DirectoryMirror
 from bus.frames import Inbox
+from bus.tasks import TaskMirror
 from edge.app import App
 from edge.auth import Authenticator
 from edge.http_impl import Limits, Listener
 from edge.metrics import EdgeMetrics
 from edge.relay import Relay
+from edge.tasks import TaskPages
 from edge.usage import UsageReporter
+from files.configured import configured as configured_store
 from runtime.log import log
 from runtime.ops import Ops
 from runtime.settings import Settings
@@ -40,7 +43,9 @@ class Edge:
         self.relay = Relay(connection, self.inbox, self.shelf, settings)
         pepper = settings.key_pepper.get_secret_value().encode()
         authenticator = Authenticator(connection, self.mirror, pepper)
-        self.app = App(connection, self.mirror, authenticator, self.relay, self.usage, self.metrics, settings)
+        self.tasks_mirror = TaskMirror(connection)
+        pages = TaskPages(connection, self.tasks_mirror, configured_store(settings), settings)
+        self.app = App(connection, self.mirror, authenticator, self.relay, self.usage, self.metrics, pages, settings)
         limits = Limits(
             header_bytes=settings.header_limit_bytes,
             header_timeout_s=settings.header_timeout_s,
@@ -68,6 +73,10 @@ class Edge:
         log.info("edge.ready", edge=self.name, keys=len(self.mirror.keys), models=len(self.mirror.models))
         await self.mirror.failed()
 
+    async def mirror_tasks(self) -> None:
+        """Follow what becomes of media tasks, and never return. Raises what ended it."""
+        await self.tasks_mirror.follow()
+
     def tasks(self) -> list[asyncio.Task[None]]:
         """The tasks without which the edge is no edge: none of them may end."""
         running = [self.listener.sweeper, self.inbox.ticker, self.usage.task]
@@ -79,6 +88,7 @@ class Edge:
         await self.listener.drain(self.settings.drain_s)
         await self.inbox.close()
         await self.mirror.stop()
+        await self.tasks_mirror.stop()
         await self.usage.close(USAGE_FLUSH_S)
 
     def not_ready(self) -> str | None:
@@ -97,7 +107,12 @@ class Edge:
         gauges["onysoft_edge_calls"] = "Calls under way", lambda: self.app.in_flight
         gauges["onysoft_edge_body_bytes"] = "Request bodies in memory", lambda: self.app.body_bytes
         gauges["onysoft_edge_usage_events"] = "Usage events not published yet", lambda: len(self.usage)
+        gauges["onysoft_edge_tasks"] = "Media tasks in memory", lambda: len(self.tasks_mirror)
         gauges["onysoft_edge_ready"] = "1 when clients are welcome", lambda: float(self.not_ready() is None)
+        counters["onysoft_edge_task_reads"] = (
+            "Polls that asked the stream",
+            lambda: self.tasks_mirror.reads,
+        )
         counters["onysoft_edge_usage_dropped"] = "Usage events dropped", lambda: self.usage.dropped
         counters["onysoft_edge_connections_refused"] = (
             "Connections over the limit",
@@ -124,11 +139,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     try:
         port = await edge.start()
         log.info("edge.listening", edge=edge.name, port=port, ops_port=ops_port)
-        running = [asyncio.create_task(edge.mirror_directory()), *edge.tasks()]
+        mirrors = [asyncio.create_task(edge.mirror_directory()), asyncio.create_task(edge.mirror_tasks())]
+        running = [*mirrors, *edge.tasks()]
         if await _done_before(stop, *running):
             log.critical("edge.part_ended")
             await asyncio.gather(*(task for task in running if task.done()))
-        running[0].cancel()
+        for mirroring in mirrors:
+            mirroring.cancel()
         await edge.drain()
     finally:
         REGISTRY.unregister(edge.metrics)

@@ -40,12 +40,13 @@ class Refused(Refusal):
 
 
 class Chat(NamedTuple):
-    """A chat request that has passed the edge's checks."""
+    """A request that has passed the edge's checks; `kind` of work: `chat`, or `media`."""
 
     identity: Identity
     model: str
     stream: bool
     body: bytes
+    kind: str = "chat"
 
 
 class Relay:
@@ -73,7 +74,8 @@ class Relay:
                 raise ClientGone
             work = await self._work(call, chat)
             deadline = _monotonic() + self._ceiling_s
-            frame = await self._first_frame(call, pending, work, deadline)
+            subject = f"work.{work.partition:02d}.{chat.kind}"
+            frame = await self._first_frame(call, pending, work, subject, deadline)
             await self._answer(call, pending, frame, deadline)
         except (ClientGone, asyncio.CancelledError):
             pending.cancel()
@@ -109,10 +111,9 @@ class Relay:
         return work
 
     async def _first_frame(
-        self, call: Call, pending: Pending, work: work_pb2.WorkRequest, deadline: float
+        self, call: Call, pending: Pending, work: work_pb2.WorkRequest, subject: str, deadline: float
     ) -> work_pb2.Frame:
         """Send the work until a core answers: again where none listens, as a new attempt where one has died."""
-        subject = f"work.{work.partition:02d}.chat"
         for attempt in range(1, ATTEMPTS_MAX + 1):
             call.attempts = work.attempt = attempt
             give_up_at = _monotonic() + self._patience_s
@@ -146,7 +147,7 @@ class Relay:
         if frame.head.max_tokens_lowered_to:
             fields.append((b"x-onysoft-max-tokens", b"%d" % frame.head.max_tokens_lowered_to))
         if frame.end and not frame.head.stream:
-            await call.respond(200, frame.data, fields)
+            await call.respond(frame.head.status or 200, frame.data, fields)
             return
         await call.begin(frame.head.stream, fields)
         if frame.head.stream:

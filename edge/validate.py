@@ -19,9 +19,7 @@ def parse_chat(body: bytes) -> tuple[str, bool]:
     Raises Refusal `invalid_request`, whose detail names the parameter and never quotes it.
     """
     request = _parse(body)
-    model = request.get("model")
-    if not isinstance(model, str) or not model or len(model) > MODEL_CHARACTERS_MAX:
-        raise _refusal("model")
+    model = _model(request)
     _check_messages(request.get("messages"))
     for name in _CHECKS.keys() & request.keys():
         value = request[name]
@@ -30,6 +28,18 @@ def parse_chat(body: bytes) -> tuple[str, bool]:
     if request.get("models") is not None or request.get("route") is not None:
         raise _refusal("models" if request.get("models") is not None else "route")
     return model, request.get("stream") is True
+
+
+def parse_generate(body: bytes) -> str:
+    """The model's id; its parameters are the core's to check. Raises Refusal `invalid_request`."""
+    return _model(_parse(body))
+
+
+def _model(request: dict[str, Any]) -> str:
+    model = request.get("model")
+    if not isinstance(model, str) or not model or len(model) > MODEL_CHARACTERS_MAX:
+        raise _refusal("model")
+    return model
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -94,9 +94,11 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
         "ONYSOFT_KEY_PEPPER": secrets["key_pepper"],
         "ONYSOFT_SANDBOX_URL": f"http://127.0.0.1:{ports.sandbox}",
         "ONYSOFT_PROJECTIONS_DIR": str(folder.path / "projections"),
+        "ONYSOFT_FILES_DIR": str(folder.path / "files"),
         "ONYSOFT_ARCHIVE_DIR": str(folder.path / "archive"),
     }
     shared.setdefault("MALLOC_ARENA_MAX", "2")
+    shared.setdefault("ONYSOFT_PUBLIC_URL", f"http://127.0.0.1:{ports.edges[0]}")
     if not os.environ.get("ONYSOFT_OPENROUTER_API_KEY"):
         shared.setdefault("ONYSOFT_FX_URL", f"http://127.0.0.1:{ports.sandbox}/kurlar/today.xml")
 

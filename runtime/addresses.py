@@ -45,3 +45,33 @@ def listed_ranges(text: str) -> tuple[Range, ...]:
 def is_within(address: Address, ranges: Iterable[Range]) -> bool:
     """Is the address in one of the ranges?"""
     return any(address.version == each.version and address in each for each in ranges)
+
+
+def is_public(text: str) -> bool:
+    """Is this an address of the open Internet, whatever form it is written in, also inside another?
+
+    Private, local, shared, reserved and multicast ones are not, nor what cannot be read.
+    """
+    try:
+        address = address_of(text)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None or address.teredo is not None:
+            return False
+        inner = address.sixtofour or _embedded(address)
+        if inner is not None:
+            return is_public(str(inner))
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+_TRANSLATED = IPv6Network("64:ff9b::/96")
+_TRANSLATED_LOCAL = IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = IPv6Network("::/96")
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that a translator would reach; one that only a local translator reaches counts as local."""
+    if address in _TRANSLATED_LOCAL:
+        return IPv4Address("127.0.0.1")
+    return IPv4Address(int(address) & 0xFFFFFFFF) if address in _TRANSLATED or address in _COMPATIBLE else None

@@ -10,6 +10,7 @@ import time
 REQUEST = "req_"
 ACCOUNT = "acc_"
 KEY = "key_"
+TASK = "vtask_"
 
 _SIZE = 12
 

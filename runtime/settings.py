@@ -115,6 +115,45 @@ class Settings(BaseSettings):
     )
     fx_stale_h: float = Field(default=100.0, gt=0, description="hours after which an exchange rate is reported as old")
 
+    # Media tasks
+    public_url: str = Field(
+        default="http://127.0.0.1:8080", description="where providers and clients reach the edges: callbacks and files"
+    )
+    kie_url: str = Field(default="https://api.kie.ai", description="base URL of KieAI's API")
+    kie_upload_url: str = Field(
+        default="https://kieai.redpandaai.co", description="base URL of KieAI's API for source files"
+    )
+    kie_api_key: SecretStr = Field(default=SecretStr(""), description="key for KieAI; without it the sandbox is used")
+    kie_webhook_key: SecretStr = Field(
+        default=SecretStr(""), description="KieAI's webhook HMAC key; empty: callbacks are not signed by it"
+    )
+    kie_creates_per_10s: int = Field(default=20, ge=1, description="tasks that may be begun at KieAI in any 10 s")
+    create_wait_s: float = Field(
+        default=8.0, ge=0, description="longest wait for a turn to begin a task; what waits longer gets 503"
+    )
+    task_patience_s: float = Field(
+        default=3_600.0, ge=30, description="a task that has not ended by then has expired: nothing is charged"
+    )
+    task_late_s: float = Field(
+        default=86_400.0, ge=0, description="how long an expired task's late result is still looked for"
+    )
+    task_poll_s: float = Field(default=2.0, gt=0, description="first pause between two looks at a task; it grows")
+    task_poll_max_s: float = Field(default=15.0, gt=0, description="longest pause between two looks at a task")
+    files_url: str = Field(
+        default="", description="object store for results, s3://bucket/prefix; empty: the folder files_dir"
+    )
+    files_dir: Path = Field(
+        default=Path("data/files"), description="folder of results and source images, seen by all edges and cores"
+    )
+    result_days: int = Field(default=14, ge=1, description="how long results can be downloaded")
+    source_hours: int = Field(default=24, ge=1, description="how long source images are served")
+    source_images: Literal["gateway", "provider"] = Field(
+        default="gateway", description="where base64 images go: a short-lived file here, or the provider's upload API"
+    )
+    callback_private_addresses: bool = Field(
+        default=False, description="allow webhooks to private addresses and results from there; for tests only"
+    )
+
     # Projections
     projections_dir: Path = Field(default=Path("data/projections"), description="folder of the read models")
     snapshot_every_positions: int = Field(default=4_096, ge=256, description="ledger positions between two snapshots")

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {"bus", "cli", "core", "edge", "launcher", "projections", "proto", "runtime", "sandbox"}
+PACKAGES = {"bus", "cli", "core", "edge", "files", "launcher", "projections", "proto", "runtime", "sandbox"}
 MAY_IMPORT = {
     "runtime": {"runtime"},
     "bus": {"bus", "proto", "runtime"},
-    "edge": {"edge", "bus", "proto", "runtime"},
-    "core": {"core", "bus", "proto", "runtime"},
+    "files": {"files", "runtime"},
+    "edge": {"edge", "bus", "files", "proto", "runtime"},
+    "core": {"core", "bus", "files", "proto", "runtime"},
     "projections": {"projections", "bus", "core", "proto", "runtime"},
     "sandbox": {"sandbox", "runtime"},
 }

@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
@@ -58,11 +58,17 @@ def default_tls() -> ssl.SSLContext:
 class HttpClient:
     """Keeps connections to the origin of `base_url` alive and sends requests below its path.
 
-    `headers` go with every request. Belongs to the event loop of its first request.
+    `headers` go with every request. Belongs to the event loop of its first request. Where the origin is not of our
+    choice, `may_reach` says of each address that its name resolves to whether it may be connected to.
     """
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], limits: Limits, tls: ssl.SSLContext | None = None
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        limits: Limits,
+        tls: ssl.SSLContext | None = None,
+        may_reach: Callable[[str], bool] | None = None,
     ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
@@ -81,6 +87,7 @@ class HttpClient:
         self._opened = 0
         """Connections open or being opened."""
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._may_reach = may_reach
         self._addresses: list[str] = []
         self._addresses_until = 0.0
         self._resolving = asyncio.Lock()
@@ -227,7 +234,10 @@ class HttpClient:
             async with asyncio.timeout(patience_s), self._resolving:
                 if loop.time() >= self._addresses_until:
                     found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-                    self._addresses = list(dict.fromkeys(str(row[4][0]) for row in found))[:ADDRESSES_MAX]
+                    addresses = list(dict.fromkeys(str(row[4][0]) for row in found))
+                    if self._may_reach is not None and not all(map(self._may_reach, addresses)):
+                        raise ProviderFailure(FailureKind.UNAVAILABLE, "address_refused")
+                    self._addresses = addresses[:ADDRESSES_MAX]
                     self._addresses_until = loop.time() + ADDRESSES_KEPT_S
         except TimeoutError:
             raise ProviderFailure(FailureKind.TIMEOUT, "name_resolution") from None

@@ -133,7 +133,7 @@ async def test_a_large_body_reaches_the_core(edge: RunningEdge, core: FakeCore) 
         (request(chat(model="old/model")), 404, "model_not_found"),
         (request(path="/"), 404, "not_found"),
         (request(path="/v1/usage", method="GET"), 404, "not_found"),
-        (request(path="/v1/video/generate"), 404, "not_found"),
+        (request(path="/v1/video/generate"), 400, "invalid_request"),
         (request(path="/metrics", method="GET"), 404, "not_found"),
         (request(method="GET"), 405, "method_not_allowed"),
         (request(path="/v1/models"), 405, "method_not_allowed"),

@@ -74,6 +74,8 @@ class _CostBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CostBasis.V
     """the provider's token counts, at the catalogue's price"""
     ESTIMATED: _CostBasis.ValueType  # 3
     """our own count, at the catalogue's price"""
+    CATALOGUE_PRICE: _CostBasis.ValueType  # 4
+    """a media task's price, of what was asked for (see quantities)"""
 
 class CostBasis(_CostBasis, metaclass=_CostBasisEnumTypeWrapper): ...
 
@@ -84,6 +86,8 @@ PROVIDER_TOKENS: CostBasis.ValueType  # 2
 """the provider's token counts, at the catalogue's price"""
 ESTIMATED: CostBasis.ValueType  # 3
 """our own count, at the catalogue's price"""
+CATALOGUE_PRICE: CostBasis.ValueType  # 4
+"""a media task's price, of what was asked for (see quantities)"""
 Global___CostBasis: _TypeAlias = CostBasis  # noqa: Y015
 
 class _CallEnd:

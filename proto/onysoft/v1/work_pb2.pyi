@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class WorkRequest(_message.Message):
     """Core NATS between edges and cores. Nothing here is stored.
 
-    On `work.<pp>.chat`, queue group `core`, with reply `rsp.<edge>.<request id>`: the server answers there with
+    On `work.<pp>.chat` and `work.<pp>.media`, queue group `core`, with reply `rsp.<edge>.<request id>`: the server answers there with
     status 503 when no core listens.
     """
 
@@ -178,10 +178,13 @@ class Head(_message.Message):
     STREAM_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_LOWERED_TO_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     stream: _builtins.bool
     """text/event-stream, else application/json"""
     max_tokens_lowered_to: _builtins.int
     """0: not lowered"""
+    status: _builtins.int
+    """HTTP status of a whole answer; 0: 200"""
     @_builtins.property
     def rate_limit(self) -> Global___RateLimit: ...
     def __init__(
@@ -190,10 +193,11 @@ class Head(_message.Message):
         stream: _builtins.bool = ...,
         rate_limit: Global___RateLimit | None = ...,
         max_tokens_lowered_to: _builtins.int = ...,
+        status: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tokens_lowered_to", b"max_tokens_lowered_to", "rate_limit", b"rate_limit", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tokens_lowered_to", b"max_tokens_lowered_to", "rate_limit", b"rate_limit", "status", b"status", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
