@@ -1,7 +1,8 @@
 """Closed ranges of the ledger in files: Parquet beside a manifest, each range with the chain hash it leads to.
 
-A folder holds `manifest.json`, one Parquet file for each range (position, time_ms, subject, payload), and the fold's
-state at each range's end. A file never changes once the manifest names it; the manifest is replaced as a whole. The
+A folder holds `manifest.json`, one Parquet file for each range (position, time_ms, subject, payload), and what its
+writer knew at each range's end (`projections/proof/books.py`: the fold's state, the accounts' chains). A file never
+changes once the manifest names it; the manifest is replaced as a whole. The
 chain hash runs over the payloads as in the fold, so a range that was read from its first to its last position proves
 itself, and the next range begins with the hash that it ends with.
 
@@ -103,7 +104,7 @@ class Archive:
         return None
 
     def state_before(self, position: int) -> bytes | None:
-        """The newest archived state (a serialized Snapshot) at or before a position. Raises ArchiveBroken."""
+        """The newest archived state at or before a position. Raises ArchiveBroken."""
         found = [each for each in self.ranges if each.last <= position]
         if not found:
             return None

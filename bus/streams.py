@@ -44,13 +44,14 @@ MEDIA_MARGIN_S = 2 * 24 * 3600
 _NS = 1_000_000_000
 
 
-async def provision(connection: Connection, settings: Settings) -> int:
+async def provision(connection: Connection, settings: Settings, first_position: int = 1) -> int:
     """Make the streams that are missing and check those that are there; the ledger's number of partitions.
 
-    Any number of processes may do so at once. `settings.partitions` counts only for a ledger that does not exist yet.
+    Any number of processes may do so at once. `settings.partitions` and `first_position`, the position of the first
+    message (the ones before are in an archive), count only for a ledger that does not exist yet.
     Raises UnsafeStream for a stream with unsafe settings, ApiRefused and the like when JetStream cannot.
     """
-    ledger = await _ensure(connection, _ledger(settings))
+    ledger = await _ensure(connection, _ledger(settings, first_position))
     for config in (_usage(settings), _directory(settings), _snapshots(settings), _tasks(settings), _media(settings)):
         await _ensure(connection, config)
     return int(ledger["metadata"][PARTITIONS_KEY])
@@ -141,11 +142,11 @@ def _stream(settings: Settings, name: str, subjects: list[str], **more: object) 
     }
 
 
-def _ledger(settings: Settings) -> Json:
-    metadata = {PARTITIONS_KEY: str(settings.partitions)}
-    return _stream(
-        settings, LEDGER, ["ledger.*"], discard="new", deny_delete=True, allow_direct=False, metadata=metadata
-    )
+def _ledger(settings: Settings, first_position: int) -> Json:
+    more: Json = {"metadata": {PARTITIONS_KEY: str(settings.partitions)}}
+    if first_position > 1:
+        more["first_seq"] = first_position
+    return _stream(settings, LEDGER, ["ledger.*"], discard="new", deny_delete=True, allow_direct=False, **more)
 
 
 def _usage(settings: Settings) -> Json:

@@ -147,7 +147,15 @@ def resume(context: typer.Context, account: AccountArgument) -> None:
     session.show(shapes.account(session.call("ResumeAccount", admin.AccountRef(account_id=account))), "resumed")
 
 
-def balance(context: typer.Context, account: AccountArgument) -> None:
-    """Show what an account has, holds and can spend."""
+def balance(
+    context: typer.Context,
+    account: AccountArgument,
+    at: Annotated[str, typer.Option(metavar="POSITION|TIME", help="as it was after a ledger position or moment")] = "",
+) -> None:
+    """Show what an account has, holds and can spend; with --at, from the log, what it had."""
     session: Session = context.obj
-    session.show(shapes.balance(session.call("GetBalance", admin.AccountRef(account_id=account))))
+    if at:
+        from cli.history import balance_at
+
+        return session.show(balance_at(session, account, at))
+    return session.show(shapes.balance(session.call("GetBalance", admin.AccountRef(account_id=account))))

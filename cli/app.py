@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import accounts, archive, fx, keys, ledger, limits, markups, models, operate
+from cli import accounts, archive, fx, keys, ledger, limits, markups, models, operate, statements
 from cli.client import CallFailed
 from cli.instance import NoInstance
 from cli.main import PROCESSES
@@ -35,6 +35,8 @@ app.command("balance")(accounts.balance)
 app.add_typer(fx.fx, name="fx")
 app.add_typer(models.models, name="models")
 archive.add_to(ledger.ledger)
+statements.add_to(ledger.ledger)
+app.command("statement")(statements.statement)
 app.add_typer(ledger.ledger, name="ledger")
 app.command("config")(operate.config)
 app.command("status")(operate.status)

@@ -1,6 +1,7 @@
 """`onysoft ledger tail|show|verify`."""
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -46,9 +47,20 @@ def show(context: typer.Context, request: Annotated[str, typer.Argument(metavar=
 
 
 @ledger.command("verify")
-def verify(context: typer.Context) -> None:
-    """Fold the whole ledger anew and compare every checkpoint. Exit code 1 when anything differs."""
+def verify(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Option(help="check this statement (CSV) instead, offline")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="the published checkpoints; default: the archive's")] = None,
+) -> None:
+    """Fold the whole ledger anew and compare every checkpoint. Exit code 1 when anything differs.
+
+    With --file, check a customer's statement against published checkpoints, without a connection.
+    """
     session: Session = context.obj
+    if file is not None:
+        from cli.statements import verify_file
+
+        return verify_file(session, file, checkpoints)
     last = admin.VerifyProgress()
     columns = (TextColumn("folding the ledger"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeRemainingColumn(), console=session.out, disable=session.json) as progress:
@@ -58,6 +70,7 @@ def verify(context: typer.Context) -> None:
     session.show(shapes.verification(last), "the ledger is whole" if last.ok else "THE LEDGER IS NOT WHOLE")
     if not last.ok:
         raise typer.Exit(1)
+    return None
 
 
 def _show_line(session: Session, entry: Shape) -> None:

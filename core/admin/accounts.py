@@ -86,7 +86,7 @@ class Accounts(Subject):
             invalid(f"parent_id must be empty: a {kind_text(request.kind)} stands alone")
         parent = await self.desk.account(request.parent_id, "parent_id")
         if parent.kind not in kind.parents:
-            invalid(f"parent_id must be a {above}; {request.parent_id} is a {kind_text(parent.kind)}")
+            invalid(f"parent_id must be of kind {above}; {request.parent_id} is of kind {kind_text(parent.kind)}")
         return parent
 
     @answers

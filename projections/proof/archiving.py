@@ -15,18 +15,17 @@ from bus.connection import Connection
 from bus.errors import NoSuchPosition
 from bus.jetstream import Entry
 from bus.streams import LEDGER, last_position
-from core.ledger.fold import apply_batch
 from core.ledger.outcome import Code, FoldStopped, Outcome
 from core.ledger.state import FINGERPRINT_EVERY, State
+from projections.proof.books import Books
 from projections.proof.reading import OnProgress, no_progress, read_through
 from proto.onysoft.v1 import ledger_pb2 as pb
-from proto.onysoft.v1.snapshot_pb2 import Snapshot
+from proto.onysoft.v1.proof_pb2 import BooksState
 
 RANGE_POSITIONS_MAX = 65_536
 RANGE_BYTES_MAX = 256 * 1024 * 1024
 LOOK_BACK_WINDOW = 64
 DAY_MS = 86_400_000
-_SUBJECT_PREFIX = len("ledger.")
 
 
 @dataclass(slots=True)
@@ -51,7 +50,8 @@ class Archiver:
         self._archive = archive
         self._target = target
         kept = archive.state_before(archive.last) if archive.last else None
-        self.state = State() if kept is None else State.from_snapshot(Snapshot.FromString(kept))
+        self.books = Books() if kept is None else Books.from_bytes(kept)
+        self.state = self.books.state
         if self.state.chain_hash != archive.chain_hash:
             raise FoldStopped(f"the archived state at {archive.last} has another chain hash than its manifest")
         self._chain_before = self.state.chain_hash
@@ -60,9 +60,7 @@ class Archiver:
 
     def on_entry(self, entry: Entry) -> list[Outcome]:
         """Fold and write one message; what its events did."""
-        batch = pb.LedgerBatch.FromString(entry.payload)
-        partition = int(entry.subject[_SUBJECT_PREFIX:])
-        outcomes = apply_batch(self.state, batch, partition, entry.position, entry.time_ms, entry.payload)
+        batch, outcomes, _ = self.books.apply(entry)
         if self._file is None:
             self._file = RangeFile(self._archive.folder, entry.position)
         self._file.append(entry)
@@ -72,6 +70,10 @@ class Archiver:
             if outcome.code is Code.CHECKED:
                 self._add_up_to(event.checkpoint.position)
         return outcomes
+
+    def end_at(self, target: int) -> None:
+        """Have the last range end there."""
+        self._target = target
 
     def finish(self, checkpoint: pb.Checkpoint) -> None:
         """The log up to `target` is read; `checkpoint` is what the log says of this position."""
@@ -91,9 +93,9 @@ class Archiver:
         return file.last - file.first + 1 >= RANGE_POSITIONS_MAX or file.payload_bytes >= RANGE_BYTES_MAX
 
     def _close(self, file: RangeFile) -> None:
-        snapshot = self.state.to_snapshot()
-        state, digest = snapshot.SerializeToString(), snapshot.state_digest
-        self._closed.append(_Closed(file, state, self._chain_before, self.state.chain_hash, digest))
+        self.books.check()
+        digest = self.state.digest()
+        self._closed.append(_Closed(file, self.books.to_bytes(), self._chain_before, self.state.chain_hash, digest))
         self._chain_before = self.state.chain_hash
         self._file = None
 
@@ -181,7 +183,7 @@ async def trim_ledger(
         on_progress(number, len(ranges))
         await asyncio.to_thread(archive.check, each)
     last = ranges[-1]
-    base = Snapshot.FromString(archive.state_before(last.last) or b"")
+    base = BooksState.FromString(archive.state_before(last.last) or b"").snapshot
     if State.from_snapshot(base).chain_hash.hex() != last.chain_hash:
         raise ValueError(f"{last.state_file} has another chain hash than its range")
     await snapshots.save_base(connection, base)

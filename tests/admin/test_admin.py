@@ -3,90 +3,22 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any, cast
 
-import grpc
 import pytest
 from pydantic import SecretStr
 
 from bus.connection import Connection
-from bus.directory import DirectoryMirror
 from bus.jetstream import append
-from bus.streams import provision
 from cli.client import AdminClient, CallFailed
-from core.admin import AdminService, Desk, serve_admin
-from core.catalogue import Catalogue
+from core.admin import AdminService, serve_admin
 from core.ledger.money import MAX_NANO, to_text
-from core.replica import Replica
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from runtime.errors import OperatorError
 from runtime.settings import Settings
+from tests.admin.conftest import PEPPER, TOKEN, UNKNOWN_ACCOUNT, Operator, start_core
 from tests.conftest import NatsServer
-
-TOKEN = "a token that nobody guesses"
-PEPPER = "pepper"
-UNKNOWN_ACCOUNT = "acc_" + "0" * 24
-
-
-class Operator:
-    """An operator with a connection of their own to one core's admin port."""
-
-    def __init__(self, replica: Replica, connection: Connection, port: int) -> None:
-        self.replica = replica
-        self.connection = connection
-        self.address = f"127.0.0.1:{port}"
-        self._client = AdminClient([self.address], TOKEN)
-
-    async def call(self, method: str, request: Any) -> Any:
-        return await asyncio.to_thread(self._client.call, method, request)
-
-    async def stream(self, method: str, request: Any) -> list[Any]:
-        return await asyncio.to_thread(lambda: list(self._client.stream(method, request)))
-
-    async def refused(self, method: str, request: Any) -> CallFailed:
-        with pytest.raises(CallFailed) as failure:
-            await self.call(method, request)
-        return failure.value
-
-    async def open(self, **fields: Any) -> admin.Account:
-        request = admin.OpenAccountRequest(kind=ledger.USER, name="Ayşe", **fields)
-        return cast(admin.Account, await self.call("OpenAccount", request))
-
-    async def credit(self, account_id: str, amount: str, reference: str) -> admin.Credit:
-        request = admin.CreditAccountRequest(account_id=account_id, amount=amount, reference=reference)
-        return cast(admin.Credit, await self.call("CreditAccount", request))
-
-    def close(self) -> None:
-        self._client.close()
-
-
-@pytest.fixture
-def settings(nats_server: NatsServer) -> Settings:
-    """A core's settings, secrets included."""
-    return Settings(nats_url=nats_server.url, admin_token=SecretStr(TOKEN), key_pepper=SecretStr(PEPPER))
-
-
-async def start_core(connection: Connection, settings: Settings) -> tuple[Replica, grpc.aio.Server, Operator]:
-    replica = Replica(connection, await provision(connection, settings))
-    await replica.start()
-    mirror = DirectoryMirror(connection)
-    await mirror.start()
-    catalogue = cast(Catalogue, SimpleNamespace(entries={}))
-    service = AdminService(Desk(replica, catalogue, connection, mirror, settings))
-    server, port = await serve_admin(service, settings)
-    return replica, server, await asyncio.to_thread(Operator, replica, connection, port)
-
-
-@pytest.fixture
-async def operator(connection: Connection, settings: Settings) -> AsyncIterator[Operator]:
-    replica, server, operator = await start_core(connection, settings)
-    yield operator
-    operator.close()
-    await server.stop(0)
-    await replica.close()
 
 
 async def test_an_account_opens_with_the_documented_defaults(operator: Operator) -> None:
@@ -322,7 +254,7 @@ async def test_the_newest_events_are_shown_with_their_outcomes(operator: Operato
         ("credit_added", "exists"),
     ]
     first = await operator.stream("TailLedger", admin.TailLedgerRequest(from_position=1, limit=1))
-    assert [entry.event.WhichOneof("event") for entry in first] == ["account_opened"]
+    assert [entry.event.WhichOneof("event") for entry in first] == ["rules_activated"]
 
 
 async def test_following_shows_what_comes(operator: Operator) -> None:
@@ -344,7 +276,7 @@ async def test_a_sound_ledger_verifies_to_the_same_digest(operator: Operator) ->
         await operator.credit(account.account_id, "1.00", f"R{number}")
     *_, last = await operator.stream("VerifyLedger", admin.VerifyLedgerRequest())
     assert (last.done, last.ok, last.problem) == (True, True, "")
-    assert (last.position, last.events) == (operator.replica.state.position, 21)
+    assert (last.position, last.events) == (operator.replica.state.position, 22)
     assert last.state_digest == operator.replica.state.digest()
     assert last.chain_hash == operator.replica.state.chain_hash
 
