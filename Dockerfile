@@ -1,4 +1,4 @@
-# One image for every part; the command names the part: edge, core, projections, sandbox.
+# One image for every part; the command names the part: edge, core, projections, analytics, sandbox.
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY locks/runtime.txt locks/runtime.txt

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import accounts, archive, fx, keys, ledger, limits, markups, models, operate, statements
+from cli import accounts, analytics, archive, fx, keys, ledger, limits, markups, models, operate, statements
 from cli.client import CallFailed
 from cli.instance import NoInstance
 from cli.main import PROCESSES
@@ -65,7 +65,10 @@ def _add_process(kind: str) -> None:
 
 
 for _kind in PROCESSES:
-    _add_process(_kind)
+    if _kind != "analytics":
+        _add_process(_kind)
+app.add_typer(analytics.analytics, name="analytics", rich_help_panel="Processes")
+app.command("query")(analytics.query)
 
 
 def run(words: list[str]) -> int:

@@ -2,13 +2,13 @@
 
 import sys
 
-PROCESSES = ("edge", "core", "projections", "sandbox")
+PROCESSES = ("edge", "core", "projections", "analytics", "sandbox")
 
 
 def main() -> int:
     """Run the command line's words; the exit code."""
     words = sys.argv[1:]
-    if words and words[0] in PROCESSES:
+    if words and words[0] in PROCESSES and "migrate" not in words:
         from cli.processes import start
 
         return start(words[0], words[1:])

@@ -1,4 +1,4 @@
-"""`onysoft edge|core|projections|sandbox`: one process, from ONYSOFT_… settings, until SIGTERM."""
+"""`onysoft edge|core|projections|analytics|sandbox`: one process, from ONYSOFT_… settings, until SIGTERM."""
 
 import asyncio
 import importlib
@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from runtime import log, process
 from runtime.settings import Settings
 
+_MODULES = {"analytics": "projections.analytics.main"}
 _USAGE = "onysoft {kind} takes no arguments: its settings are ONYSOFT_… variables (see: onysoft config)\n"
 
 
 def start(kind: str, words: list[str]) -> int:
-    """Run `<kind>/main.py: serve(settings, stop)`; 0 after a clean stop, 1 after a failure, 2 for a wrong setting."""
+    """Run `serve(settings, stop)` of a kind; 0 after a clean stop, 1 after a failure, 2 for a wrong setting."""
     if words:
         (sys.stdout if words[0] in ("-h", "--help") else sys.stderr).write(_USAGE.format(kind=kind))
         return 0 if words[0] in ("-h", "--help") else 2
@@ -23,7 +24,7 @@ def start(kind: str, words: list[str]) -> int:
         sys.stderr.write(refusal(error))
         return 2
     log.configure(settings, kind)
-    serve = importlib.import_module(f"{kind}.main").serve
+    serve = importlib.import_module(_MODULES.get(kind, f"{kind}.main")).serve
 
     async def main(stop: asyncio.Event) -> None:
         await serve(settings, stop)

@@ -18,7 +18,7 @@ from edge.relay import Chat, Relay, limit_of_refusal
 from edge.responses import limit_of
 from edge.tasks import KINDS, TaskPages
 from edge.usage import UsageReporter
-from edge.validate import parse_chat, parse_generate
+from edge.validate import parse_chat, parse_generate, parse_usage
 from proto.onysoft.v1 import usage_pb2, work_pb2
 from runtime import ids
 from runtime.addresses import is_within, ranges_of
@@ -36,6 +36,7 @@ _CHAT = "/v1/chat/completions"
 _MODELS = "/v1/models"
 _MODEL = "/v1/models/"
 _BALANCE = "/v1/balance"
+_USAGE = "/v1/usage"
 _REQUEST = "/v1/requests/"
 _FILE = "/v1/files/"
 _CALLBACK = "/v1/callbacks/kie"
@@ -131,7 +132,7 @@ class App:
                 await self._chat(call, receive)
             else:
                 await self._other_method(call)
-        elif path in (_MODELS, _BALANCE) or path.startswith((_MODEL, _REQUEST)):
+        elif path in (_MODELS, _BALANCE, _USAGE) or path.startswith((_MODEL, _REQUEST)):
             call.route = path.split("/", 3)[2]
             if call.scope["method"] in ("GET", "HEAD"):
                 await self._look_up(call, path)
@@ -287,13 +288,19 @@ class App:
                 ask.request_id = ids.parse(ids.REQUEST, unquote(path[len(_REQUEST) :]))
             except ValueError:
                 raise Refusal("not_found") from None
-        answer = await self._ask(subject, ask.SerializeToString())
+        elif path == _USAGE:
+            ask.usage.CopyFrom(parse_usage(call.scope["query_string"], time.time()))
+        answer = await self._ask(subject, ask.SerializeToString(), self._patience(path))
         if answer.code:
             raise Refusal(answer.code if answer.code in CATALOGUE else "internal_error")
         await call.respond(200, answer.json, call.fields(limit_of(answer)))
 
-    async def _ask(self, subject: str, ask: bytes) -> work_pb2.Answer:
-        give_up_at = time.monotonic() + self._patience_s
+    def _patience(self, path: str) -> float:
+        """Seconds to look for someone who knows. Analytics may well be away, and nothing waits for it."""
+        return 0.0 if path == _USAGE else self._patience_s
+
+    async def _ask(self, subject: str, ask: bytes, patience_s: float) -> work_pb2.Answer:
+        give_up_at = time.monotonic() + patience_s
         while True:
             try:
                 return work_pb2.Answer.FromString(await self._connection.request(subject, ask, ASK_TIMEOUT_S))

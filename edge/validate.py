@@ -1,16 +1,27 @@
 """What can be refused in a chat request without knowing anything but the request."""
 
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 
+from proto.onysoft.v1 import work_pb2
 from runtime.errors import Refusal
 
 MODEL_CHARACTERS_MAX = 256
 N_MAX = 128
 NESTING_MAX = 254  # what orjson writes; a body that a core could read and not write again is refused here
 _BRACKETS_UNCHECKED = 128
+
+
+USAGE_DAYS = 30
+USAGE_DAYS_MAX = 400
+ISTANBUL_OFFSET = timedelta(hours=3)
+EARLIEST_DAY, LATEST_DAY = date(2020, 1, 1), date(2149, 1, 1)
+"""What a ClickHouse Date can hold, and more than a ledger can."""
+_USAGE_PARAMETERS = frozenset({"from", "to", "group_by"})
 
 
 def parse_chat(body: bytes) -> tuple[str, bool]:
@@ -40,6 +51,41 @@ def _model(request: dict[str, Any]) -> str:
     if not isinstance(model, str) or not model or len(model) > MODEL_CHARACTERS_MAX:
         raise _refusal("model")
     return model
+
+
+def parse_usage(query: bytes, now_s: float) -> work_pb2.UsageQuestion:
+    """Which days, grouped how, of `from=2026-11-01&to=2026-11-30&group_by=day`; the last 30 days when nothing is said.
+
+    Raises Refusal `invalid_request`, whose detail names the parameter.
+    """
+    try:
+        given = parse_qs(query.decode(), keep_blank_values=True, max_num_fields=16, strict_parsing=bool(query))
+    except ValueError:
+        raise _refusal("query") from None
+    for name, values in given.items():
+        if name not in _USAGE_PARAMETERS or len(values) > 1:
+            raise _refusal(name if name in _USAGE_PARAMETERS else "query")
+    today = (datetime.fromtimestamp(now_s, UTC) + ISTANBUL_OFFSET).date()
+    last = _day(given, "to", today)
+    first = _day(given, "from", last - timedelta(days=USAGE_DAYS - 1))
+    if not timedelta(0) <= last - first < timedelta(days=USAGE_DAYS_MAX):
+        raise _refusal("from")
+    group_by = given.get("group_by", ["day"])[0]
+    if group_by not in ("day", "model", "key"):
+        raise _refusal("group_by")
+    return work_pb2.UsageQuestion(first_day=first.isoformat(), last_day=last.isoformat(), group_by=group_by)
+
+
+def _day(given: dict[str, list[str]], name: str, otherwise: date) -> date:
+    if name not in given:
+        return otherwise
+    try:
+        day = date.fromisoformat(given[name][0])
+    except ValueError:
+        raise _refusal(name) from None
+    if not EARLIEST_DAY <= day <= LATEST_DAY:
+        raise _refusal(name)
+    return day
 
 
 def _parse(body: bytes) -> dict[str, Any]:

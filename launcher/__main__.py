@@ -62,9 +62,10 @@ def parse(words: list[str]) -> Options:
     parser.add_argument("--edges", type=_number(1, _PROCESSES_MAX), default=1, help="how many edges (default: 1)")
     parser.add_argument("--cores", type=_number(1, _PROCESSES_MAX), default=1, help="how many cores (default: 1)")
     parser.add_argument("--fresh", action="store_true", help="remove what an earlier instance left in the folder")
+    parser.add_argument("--no-analytics", action="store_true", help="run without the analytics process")
     chosen = parser.parse_args(words)
     data = chosen.data or Path(os.environ.get("ONYSOFT_DATA") or PROJECT / "data")
-    return Options(data, chosen.port, chosen.edges, chosen.cores, chosen.fresh)
+    return Options(data, chosen.port, chosen.edges, chosen.cores, chosen.fresh, not chosen.no_analytics)
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:

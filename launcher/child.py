@@ -25,7 +25,10 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What to run. It listens on `ports`; `inherit` are file descriptors that it keeps open for its life."""
+    """What to run. It listens on `ports`; `inherit` are file descriptors that it keeps open for its life.
+
+    The instance is ready without what is not `essential`: calls are served all the same.
+    """
 
     name: str
     words: tuple[str, ...]
@@ -33,6 +36,7 @@ class Spec:
     probe: Probe
     ports: tuple[int, ...] = ()
     inherit: tuple[int, ...] = ()
+    essential: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Which processes make an instance, on which ports, with which settings."""
 
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Options:
     edges: int = 1
     cores: int = 1
     fresh: bool = False
+    analytics: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,13 @@ def names(options: Options) -> list[str]:
     """The Python processes of an instance."""
     cores = [f"core-{number}" for number in range(1, options.cores + 1)]
     edges = [f"edge-{number}" for number in range(1, options.edges + 1)]
-    return ["sandbox", *cores, "projections", *edges]
+    analytics = ["analytics"] if options.analytics and can_run_analytics() else []
+    return ["sandbox", *cores, "projections", *analytics, *edges]
+
+
+def can_run_analytics() -> bool:
+    """Whether there is a ClickHouse to write to: a server's address, or the embedded engine."""
+    return bool(os.environ.get("ONYSOFT_ANALYTICS_DSN")) or importlib.util.find_spec("chdb") is not None
 
 
 def choose_ports(options: Options) -> Ports:
@@ -107,7 +115,8 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
         settings = {"PROCESS_NAME": name, "OPS_PORT": ports.ops[name], **own}
         environment = {**shared, **{f"ONYSOFT_{key}": str(value) for key, value in settings.items()}}
         listens = (ports.ops[name], *(int(port) for key, port in own.items() if key.endswith("_PORT")))
-        return Spec(name, (*_MODULE, kind), environment, http_probe(ports.ops[name]), listens)
+        essential = kind != "analytics"
+        return Spec(name, (*_MODULE, kind), environment, http_probe(ports.ops[name]), listens, essential=essential)
 
     journal = folder.path / "sandbox-journal.jsonl"
     cores = [
@@ -118,7 +127,7 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
     sandbox = process("sandbox", SANDBOX_PORT=ports.sandbox, SANDBOX_JOURNAL_PATH=str(journal))
     stages = (
         (_nats(folder, secrets, ports.nats), sandbox),
-        (process("projections"),),
+        tuple(process(name) for name in ("projections", "analytics") if name in ports.ops),
         tuple(cores),
         tuple(edges),
     )

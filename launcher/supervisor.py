@@ -77,7 +77,7 @@ class Supervisor:
     def why_not_ready(self) -> str | None:
         """None when every process is ready; else the first that is not, and why."""
         for name, child in self._children.items():
-            if not child.ready:
+            if not child.ready and child.spec.essential:
                 return f"{name}: {child.reason}"
         return None if self._announced else "starting"
 
@@ -96,7 +96,7 @@ class Supervisor:
         say_at = time.monotonic() + _WAITING_SAID_EVERY_S
         while not stop.is_set():
             await asyncio.gather(*(child.check() for child in children))
-            waiting = [child for child in children if not child.ready]
+            waiting = [child for child in children if not child.ready and child.spec.essential]
             if not waiting:
                 return True
             if self._lost_ports:

@@ -170,6 +170,9 @@ class Settings(BaseSettings):
         description="analytics store: chdb:///PATH, or clickhouse://USER:PASSWORD@HOST:PORT/DATABASE; "
         "empty: embedded, below projections_dir",
     )
+    analytics_url: str = Field(
+        default="", description="where the CLI asks the analytics process: its operator's port, http://HOST:PORT"
+    )
     analytics_replicated: bool = Field(
         default=False, description="make ClickHouse tables on the Replicated engines, for a cluster with Keeper"
     )

@@ -77,6 +77,31 @@ def migrations() -> list[Migration]:
     return found
 
 
+class SchemaMissing(StoreFailed):
+    """The server's tables are not those of this release yet."""
+
+
+def require_current(store: Store) -> None:
+    """Raises SchemaMissing unless every migration of this release is applied, SchemaDiffers, StoreFailed."""
+    exists = store.value(
+        "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'migrations'",
+        {"database": store.database},
+    )
+    applied = _applied(store) if exists else {}
+    missing = [each.version for each in migrations() if each.version not in applied]
+    if missing:
+        raise SchemaMissing(f"migration {missing[0]} is not applied; run: onysoft analytics migrate")
+
+
+def _applied(store: Store) -> set[int]:
+    """Versions that were applied, each from the file that this release has. Raises SchemaDiffers, StoreFailed."""
+    applied = {int(row[0]): str(row[1]) for row in store.rows("SELECT version, digest FROM migrations")}
+    for migration in migrations():
+        if applied.get(migration.version, migration.digest) != migration.digest:
+            raise SchemaDiffers(f"migration {migration.version} was applied from another file; rebuild the store")
+    return set(applied)
+
+
 def migrate(store: Store, settings: Settings) -> list[str]:
     """Apply what is missing; the names applied, empty when all was there.
 
@@ -90,13 +115,10 @@ def migrate(store: Store, settings: Settings) -> list[str]:
         f" applied DateTime64(3, 'UTC')) ENGINE = {engine} ORDER BY version"
         " COMMENT 'Which versions of the schema were applied'"
     )
-    applied = {int(row[0]): str(row[1]) for row in store.rows("SELECT version, digest FROM migrations")}
+    applied = _applied(store)
     done = []
     for migration in migrations():
-        known = applied.get(migration.version)
-        if known is not None and known != migration.digest:
-            raise SchemaDiffers(f"migration {migration.version} was applied from another file; rebuild the store")
-        if known is None:
+        if migration.version not in applied:
             _apply(store, migration, replicated)
             done.append(f"{migration.version:04d}_{migration.name}")
     if not store.value("SELECT count() FROM home"):

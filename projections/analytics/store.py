@@ -161,10 +161,12 @@ class Store:
             for block in stream:
                 yield list(block)
 
-    def raw(self, sql: str, settings: Mapping[str, str], form: str | None) -> bytes:
-        """A query's answer as ClickHouse formats it. Raises StoreFailed."""
+    def raw(
+        self, sql: str, settings: Mapping[str, str], form: str | None, parameters: Mapping[str, str] | None = None
+    ) -> bytes:
+        """A query's answer as ClickHouse formats it; `parameters` fill `{name:Type}`. Raises StoreFailed."""
         with _failures():
-            answer = self._client.raw_query(sql, settings=dict(settings), fmt=form)
+            answer = self._client.raw_query(sql, parameters=dict(parameters or {}), settings=dict(settings), fmt=form)
             return bytes(answer) if isinstance(answer, bytes | bytearray | memoryview) else str(answer).encode()
 
     def insert(self, table: str, columns: Sequence[str], rows: bytes, token: str) -> None:
@@ -176,6 +178,13 @@ class Store:
         settings = {**_INSERT_SETTINGS, "insert_deduplication_token": token}
         with _failures():
             self._client.raw_insert(table, columns, insert_block=rows, settings=settings, fmt="RowBinary")
+
+
+def limit(store: Store, settings: Settings) -> None:
+    """Bound what one statement of this handle may use of the embedded engine; a server has limits of its own."""
+    if store.dsn.embedded:
+        store.command(f"SET max_memory_usage = {settings.analytics_memory_bytes}")
+        store.command(f"SET max_threads = {settings.analytics_threads}")
 
 
 def _connect(dsn: Dsn) -> Client:

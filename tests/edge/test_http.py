@@ -1,6 +1,7 @@
 """What comes over the public address: good requests, bad ones, and attacks."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import orjson
@@ -132,7 +133,7 @@ async def test_a_large_body_reaches_the_core(edge: RunningEdge, core: FakeCore) 
         (request(chat(model="no/such")), 404, "model_not_found"),
         (request(chat(model="old/model")), 404, "model_not_found"),
         (request(path="/"), 404, "not_found"),
-        (request(path="/v1/usage", method="GET"), 404, "not_found"),
+        (request(path="/v1/usages", method="GET"), 404, "not_found"),
         (request(path="/v1/video/generate"), 400, "invalid_request"),
         (request(path="/metrics", method="GET"), 404, "not_found"),
         (request(method="GET"), 405, "method_not_allowed"),
@@ -363,3 +364,12 @@ async def test_a_load_balancer_learns_whether_to_send_calls(edge: RunningEdge) -
     assert (response.status, orjson.loads(response.body)) == (200, {"ready": True})
     for path in ("/metrics", "/healthz"):
         assert (await exchange(edge.port, request(path=path, method="GET"))).status == 404
+
+
+async def test_usage_is_unavailable_at_once_while_analytics_is_away(edge: RunningEdge) -> None:
+    """A client would wait ten seconds for a report that cannot come, or take the error for its own."""
+    began = time.monotonic()
+    response = await exchange(edge.port, request(path="/v1/usage", method="GET"))
+    assert (response.status, response.code) == (503, "service_unavailable")
+    assert time.monotonic() - began < 5
+    assert (await exchange(edge.port, request(path="/v1/usage?group_by=x", method="GET"))).status == 400

@@ -1,9 +1,11 @@
 """Requests that are refused by what they say."""
 
+from datetime import UTC, datetime
+
 import orjson
 import pytest
 
-from edge.validate import parse_chat
+from edge.validate import parse_chat, parse_usage
 from runtime.errors import Refusal
 
 GOOD = {"model": "a/b", "messages": [{"role": "user", "content": "x"}]}
@@ -124,3 +126,34 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(Refusal) as caught:
         parse_chat(body)
     assert (caught.value.error.code, caught.value.detail) == ("invalid_request", "JSON")
+
+
+def test_usage_asks_for_the_last_thirty_days_unless_told_otherwise() -> None:
+    """At 23:00 UTC it is tomorrow in Istanbul: a customer's day must be the one on the statement."""
+    late = datetime(2026, 11, 24, 23, 0, tzinfo=UTC).timestamp()
+    asked = parse_usage(b"", late)
+    assert (asked.first_day, asked.last_day, asked.group_by) == ("2026-10-27", "2026-11-25", "day")
+    asked = parse_usage(b"from=2026-01-01&to=2026-01-31&group_by=model", late)
+    assert (asked.first_day, asked.last_day, asked.group_by) == ("2026-01-01", "2026-01-31", "model")
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        (b"from=yesterday", "from"),
+        (b"to=2026-13-01", "to"),
+        (b"from=2026-02-01&to=2026-01-01", "from"),
+        (b"from=2020-01-01&to=2026-01-01", "from"),
+        (b"group_by=account", "group_by"),
+        (b"group_by=day&group_by=key", "group_by"),
+        (b"from=0001-01-01&to=0001-01-02", "to"),
+        (b"limit=5", "query"),
+        (b"from", "query"),
+        (b"\xff", "query"),
+    ],
+)
+def test_a_wrong_question_about_usage_names_the_parameter(query: bytes, detail: str) -> None:
+    """Totals of days that nobody asked for would look like the right ones."""
+    with pytest.raises(Refusal) as refused:
+        parse_usage(query, 1_800_000_000.0)
+    assert (refused.value.error.code, refused.value.detail) == ("invalid_request", detail)

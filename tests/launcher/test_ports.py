@@ -40,5 +40,5 @@ def test_every_process_has_ports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("launcher.plan.is_free", lambda port: False)
     chosen = choose_ports(Options(Path("data"), edges=3, cores=2))
     every = [chosen.nats, chosen.sandbox, *chosen.edges, *chosen.admin, *chosen.ops.values()]
-    assert len(set(every)) == len(every) == 2 + 3 + 2 + 8
+    assert len(set(every)) == len(every) == 2 + 3 + 2 + 9
     assert 8080 not in every

@@ -73,6 +73,7 @@ class UsageEvent(_message.Message):
     STREAMED_FIELD_NUMBER: _builtins.int
     DISCONNECTED_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     received_ms: _builtins.int
     """unix, the edge's clock"""
@@ -91,6 +92,8 @@ class UsageEvent(_message.Message):
     streamed: _builtins.bool
     disconnected: _builtins.bool
     attempts: _builtins.int
+    provider: _builtins.str
+    """who served it, as the core says; empty: nobody, or not known"""
     def __init__(
         self,
         *,
@@ -109,10 +112,11 @@ class UsageEvent(_message.Message):
         streamed: _builtins.bool = ...,
         disconnected: _builtins.bool = ...,
         attempts: _builtins.int = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempts", b"attempts", "code", b"code", "disconnected", b"disconnected", "duration_us", b"duration_us", "first_byte_us", b"first_byte_us", "key_id", b"key_id", "model", b"model", "received_ms", b"received_ms", "request_bytes", b"request_bytes", "request_id", b"request_id", "response_bytes", b"response_bytes", "route", b"route", "status", b"status", "streamed", b"streamed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempts", b"attempts", "code", b"code", "disconnected", b"disconnected", "duration_us", b"duration_us", "first_byte_us", b"first_byte_us", "key_id", b"key_id", "model", b"model", "provider", b"provider", "received_ms", b"received_ms", "request_bytes", b"request_bytes", "request_id", b"request_id", "response_bytes", b"response_bytes", "route", b"route", "status", b"status", "streamed", b"streamed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -303,12 +303,15 @@ class Ask(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     key_hash: _builtins.bytes
     account_id: _builtins.bytes
     request_id: _builtins.bytes
     model: _builtins.str
     min_position: _builtins.int
     """wait until the replica has reached this position"""
+    @_builtins.property
+    def usage(self) -> Global___UsageQuestion: ...
     def __init__(
         self,
         *,
@@ -317,14 +320,44 @@ class Ask(_message.Message):
         request_id: _builtins.bytes = ...,
         model: _builtins.str = ...,
         min_position: _builtins.int = ...,
+        usage: Global___UsageQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "min_position", b"min_position", "model", b"model", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "min_position", b"min_position", "model", b"model", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Ask: _TypeAlias = Ask  # noqa: Y015
+
+@_typing.final
+class UsageQuestion(_message.Message):
+    """Totals of the account's own calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    first_day: _builtins.str
+    """Istanbul days, `2026-11-01`, both included"""
+    last_day: _builtins.str
+    group_by: _builtins.str
+    """day, model, key"""
+    def __init__(
+        self,
+        *,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+        group_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "group_by", b"group_by", "last_day", b"last_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageQuestion: _TypeAlias = UsageQuestion  # noqa: Y015
 
 @_typing.final
 class Answer(_message.Message):

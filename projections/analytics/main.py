@@ -1,0 +1,165 @@
+"""The analytics process: owns the embedded store, or writes to a server; sinks LEDGER and USAGE; answers questions.
+
+With this process or its ClickHouse gone, calls are served as before; the tables catch up afterwards.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from prometheus_client import REGISTRY
+
+from bus.connection import Connection
+from bus.streams import LEDGER, USAGE, provision
+from projections.analytics.asks import UsageAsks
+from projections.analytics.claims import Claim, Claims
+from projections.analytics.endpoint import Endpoint
+from projections.analytics.ledger_rows import LedgerRows
+from projections.analytics.metrics import AnalyticsCollector
+from projections.analytics.migrate import home_id, migrate, require_current
+from projections.analytics.ranges import insert_range, last_position, seen_reports
+from projections.analytics.readers import Readers
+from projections.analytics.rows import Range
+from projections.analytics.sink import RETRY_MAX_S, RETRY_S, OnCut, StreamRows, StreamSink, resume_at
+from projections.analytics.snapshots import SnapshotFolder, freeze
+from projections.analytics.store import Store, StoreFailed, StoreInUse, dsn_of, limit
+from projections.analytics.usage_rows import UsageRows
+from runtime.errors import OperatorError
+from runtime.log import log
+from runtime.ops import Ops
+from runtime.process import unless_stopped
+from runtime.settings import Settings
+
+NICENESS = 5
+"""Analytics comes after calls: where processor time is short, edges and cores get it first."""
+
+Result = TypeVar("Result")
+
+
+class Analytics:
+    """Both sinks on one store. Everything that writes to it runs in one thread."""
+
+    def __init__(self, connection: Connection, settings: Settings, store: Store, thread: ThreadPoolExecutor) -> None:
+        self.sinks: dict[str, StreamSink] = {}
+        self._connection = connection
+        self._settings = settings
+        self._store = store
+        self._thread = thread
+        self._snapshots: SnapshotFolder | None = None
+        self._snapshot_at = 0.0
+
+    async def start(self) -> None:
+        """Find where the tables end, and the fold at that place. Raises SinkBroken, StoreFailed, BusError."""
+        home = await self._in_thread(home_id, self._store)
+        self._snapshots = SnapshotFolder(self._settings.projections_dir / "analytics-sink", home)
+        done, claims, again = await self._resume(home, LEDGER)
+        state, attempts = self._snapshots.load(done)
+        log.info("analytics.resumes", stream=LEDGER, tables=done, fold=state.position)
+        ledger = LedgerRows(state, attempts, silent_until=done)
+        self._snapshot_at = time.monotonic() + self._settings.snapshot_every_s
+        self._add(LEDGER, ledger, claims, again, self._on_ledger_cut)
+        done, claims, again = await self._resume(home, USAGE)
+        log.info("analytics.resumes", stream=USAGE, tables=done)
+        usage = UsageRows(done, await self._in_thread(seen_reports, self._store, done))
+        self._add(USAGE, usage, claims, again, None)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sink until `stop`, then send what is pending. Raises what makes going on wrong."""
+        running = [asyncio.create_task(sink.run()) for sink in self.sinks.values()]
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((*running, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for sink in self.sinks.values():
+            sink.stop()
+        for each in running:
+            await each
+
+    async def _resume(self, home: str, stream: str) -> tuple[int, Claims, Claim | None]:
+        claims = Claims(self._connection, home, stream)
+        done = await self._in_thread(last_position, self._store, stream)
+        return done, claims, resume_at(stream, await claims.read(), done)
+
+    def _add(self, stream: str, rows: StreamRows, claims: Claims, again: Claim | None, on_cut: OnCut | None) -> None:
+        async def insert(range_: Range) -> None:
+            await self._in_thread(insert_range, self._store, stream, range_)
+
+        self.sinks[stream] = StreamSink(self._connection, stream, rows, claims, insert, again, on_cut)
+
+    def _on_ledger_cut(self, range_: Range, rows: StreamRows) -> Callable[[], None] | None:
+        """Now and then keep the fold as it is at a range's end, once that range is in the tables."""
+        if time.monotonic() < self._snapshot_at or not isinstance(rows, LedgerRows) or self._snapshots is None:
+            return None
+        self._snapshot_at = time.monotonic() + self._settings.snapshot_every_s
+        folder, frozen = self._snapshots, freeze(rows)
+
+        def save() -> None:
+            try:
+                folder.save(range_.last, frozen)
+            except OSError as error:
+                log.warning("analytics.snapshot_unsaved", position=range_.last, error=type(error).__name__)
+
+        return save
+
+    async def _in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+
+def open_store(settings: Settings) -> Store:
+    """The configured store with its schema. An embedded one is brought up to date; a server's is its operator's.
+
+    Raises StoreInUse, SchemaMissing, StoreFailed, OperatorError for a wrong DSN.
+    """
+    try:
+        dsn = dsn_of(settings)
+    except ValueError as error:
+        raise OperatorError(f"ONYSOFT_ANALYTICS_DSN: {error}") from None
+    store = Store.open(dsn)
+    limit(store, settings)
+    if dsn.embedded:
+        migrate(store, settings)
+    else:
+        require_current(store)
+    return store
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run analytics until `stop`. A store that is away is waited for; one that another process owns is an error."""
+    os.nice(NICENESS)
+    thread = ThreadPoolExecutor(1, "store")
+    reason: str | None = "opening the store"
+    ops = Ops(settings, "analytics", lambda: reason)
+    port = await ops.start()
+    connection = await unless_stopped(stop, Connection.open(settings, settings.process_name or "analytics"))
+    await unless_stopped(stop, provision(connection, settings))
+    store = await unless_stopped(stop, _opened(settings, thread))
+    analytics = Analytics(connection, settings, store, thread)
+    await unless_stopped(stop, analytics.start())
+    REGISTRY.register(AnalyticsCollector(analytics.sinks))
+    readers = await asyncio.get_running_loop().run_in_executor(thread, Readers.open, store, settings)
+    ops.serve_more(Endpoint(readers).answer, settings.analytics_query_s)
+    asks = UsageAsks(connection, readers, analytics.sinks[LEDGER])
+    await asks.start()
+    reason = None
+    log.info("analytics.ready", store=store.dsn.public, ops_port=port)
+    await analytics.run(stop)
+    await ops.close()
+    await readers.close()
+    await connection.close()
+    await asyncio.get_running_loop().run_in_executor(thread, store.close)
+
+
+async def _opened(settings: Settings, thread: ThreadPoolExecutor) -> Store:
+    """The store, once it can be opened. Raises StoreInUse, OperatorError."""
+    wait_s = RETRY_S
+    while True:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, open_store, settings)
+        except StoreInUse:
+            raise
+        except StoreFailed as error:
+            log.warning("analytics.store_away", error=str(error), retry_s=wait_s)
+        await asyncio.sleep(wait_s)
+        wait_s = min(wait_s * 2, RETRY_MAX_S)
