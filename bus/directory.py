@@ -22,10 +22,22 @@ async def publish_key(connection: Connection, key_hash: bytes, record: KeyRecord
     """Store a key's record, unless one of the same or a later ledger position is there: projections that lag behind
     one another may publish the same key. Raises ApiRefused, NoCore, RequestTimeout when it could not be stored.
     """
-    subject = _KEY + key_hash.hex()
+    await _publish_newer(connection, _KEY + key_hash.hex(), record)
+
+
+async def publish_model(connection: Connection, record: ModelRecord) -> None:
+    """Store a model's or alias's record, under its id. As `publish_key`; without a position it is stored anyway."""
+    subject = _MODEL + record.id.encode().hex()
+    if record.position:
+        await _publish_newer(connection, subject, record)
+    else:
+        await _publish(connection, subject, record.SerializeToString())
+
+
+async def _publish_newer(connection: Connection, subject: str, record: KeyRecord | ModelRecord) -> None:
     payload = record.SerializeToString()
     while True:
-        known_at, known = await _known_key(connection, subject)
+        known_at, known = await _known(connection, subject, type(record))
         if known_at and known.position >= record.position:
             return
         try:
@@ -37,18 +49,15 @@ async def publish_key(connection: Connection, key_hash: bytes, record: KeyRecord
                 raise
 
 
-async def _known_key(connection: Connection, subject: str) -> tuple[int, KeyRecord]:
-    """Stream position and record of a key; position 0 when there is none."""
+async def _known(
+    connection: Connection, subject: str, kind: type[KeyRecord] | type[ModelRecord]
+) -> tuple[int, KeyRecord | ModelRecord]:
+    """Stream position and record of a key or model; position 0 when there is none."""
     try:
         entry = await jetstream.read_last(connection, DIRECTORY, subject)
     except NoSuchPosition:
-        return 0, KeyRecord()
-    return entry.position, KeyRecord.FromString(entry.payload)
-
-
-async def publish_model(connection: Connection, record: ModelRecord) -> None:
-    """Store a model's record, under its id. Raises as `publish_key`."""
-    await _publish(connection, _MODEL + record.id.encode().hex(), record.SerializeToString())
+        return 0, kind()
+    return entry.position, kind.FromString(entry.payload)
 
 
 async def publish_label(connection: Connection, account_or_key_id: bytes, record: LabelRecord) -> None:
@@ -86,8 +95,8 @@ class MirroredKey:
 class DirectoryMirror:
     """The directory in plain dicts: `keys` by key hash, `models` by id, `labels` by account or key id.
 
-    A key's record never replaces one of a later ledger position. Call `start` first, and `loaded` before the first
-    lookup that counts.
+    A key's or model's record never replaces one of a later ledger position. Call `start` first, and `loaded` before the
+    first lookup that counts.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -124,8 +133,7 @@ class DirectoryMirror:
         if subject.startswith(_KEY):
             self._on_key(bytes.fromhex(subject[len(_KEY) :]), KeyRecord.FromString(entry.payload))
         elif subject.startswith(_MODEL):
-            model = ModelRecord.FromString(entry.payload)
-            self.models[model.id] = model
+            self._on_model(ModelRecord.FromString(entry.payload))
         elif subject.startswith(_LABEL):
             self._on_label(bytes.fromhex(subject[len(_LABEL) :]), LabelRecord.FromString(entry.payload).label)
         else:
@@ -135,6 +143,11 @@ class DirectoryMirror:
         known = self.keys.get(key_hash)
         if known is None or known.position <= record.position:
             self.keys[key_hash] = MirroredKey(record)
+
+    def _on_model(self, record: ModelRecord) -> None:
+        known = self.models.get(record.id)
+        if known is None or known.position <= record.position:
+            self.models[record.id] = record
 
     def _on_label(self, owner: bytes, label: str) -> None:
         if label:

@@ -39,11 +39,43 @@ def tail(
 
 
 @ledger.command("show")
-def show(context: typer.Context, request: Annotated[str, typer.Argument(metavar="REQUEST")]) -> None:
+def show(
+    context: typer.Context,
+    request: Annotated[str, typer.Argument(metavar="REQUEST")],
+    explain: Annotated[
+        bool, typer.Option("--explain", help="recompute every settlement from its parts; exit code 1 when one differs")
+    ] = False,
+) -> None:
     """Say what a request was charged for: hold, attempts, tokens, rate, markup, outcome, positions."""
     session: Session = context.obj
-    story = session.call("ShowRequest", admin.RequestRef(request_id=request))
-    session.show(orjson.loads(story.json), request)
+    if not explain:
+        story = session.call("ShowRequest", admin.RequestRef(request_id=request))
+        session.show(orjson.loads(story.json), request)
+        return
+    explained = orjson.loads(session.call("ExplainRequest", admin.RequestRef(request_id=request)).json)
+    if session.json:
+        session.write(explained)
+    else:
+        _show_explanation(session, explained)
+    if not explained["equal"]:
+        raise typer.Exit(1)
+
+
+def _show_explanation(session: Session, explained: Shape) -> None:
+    out = session.out
+    out.print(f"{explained['request_id']}  {explained['model']}  {explained['status']}", style="bold")
+    for settlement in explained["settlements"]:
+        out.print(f"attempt {settlement['attempt']}, settled at ledger position {settlement['position']}")
+        for step in settlement["steps"]:
+            for line in step["lines"]:
+                out.print(f"  {line}", soft_wrap=True, markup=False)
+            if not step["equal"]:
+                differs = f"  {step['step']} DIFFERS: {step['computed']} computed, {step['logged']} in the ledger"
+                out.print(differs, style="bold red", soft_wrap=True)
+    if not explained["settlements"]:
+        out.print("no settlement: nothing was charged")
+    elif explained["equal"]:
+        out.print("every figure in the ledger follows from its parts", style="green")
 
 
 @ledger.command("verify")

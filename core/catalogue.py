@@ -1,41 +1,49 @@
-"""The models that can be called: read from the providers, priced, published to the edges' directory.
+"""The models that can be called: what the ledger's catalogue events say, ready for use.
 
-A model without a complete price, or with a negative one, is listed nowhere and cannot be called.
+The ledger is the truth. Entries are made from the replica's state, when they are asked for and it has changed. A model
+is called only when it is active, its provider lists a whole price for it, and one of its routes' providers is set up
+here.
 """
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import orjson
 
-from bus.connection import Connection
-from bus.directory import publish_model
-from bus.errors import BusError
-from core.pricing import Price, Tariff, Unpriced, atto_to_text, parse_price
-from core.providers.port import Provider, ProviderFailure
-from proto.onysoft.v1.directory_pb2 import ModelRecord
+from core.ledger.records import Model
+from core.listing import CHAT
+from core.pricing import UNITS, Price, Tariff, Unpriced, atto_to_text, dearest, parse_price
+from core.providers.port import Provider
+from proto.onysoft.v1.ledger_pb2 import ModelRoute, ModelSet
 from runtime.errors import Refusal
 from runtime.log import log
 
-OUTPUT_TOKENS_UNSTATED = 8_192
-"""Output limit of a model whose provider states none; the request then carries it."""
-
-MODELS_MAX = 10_000
+LISTINGS_KEPT = 256
+"""Answers of `GET /v1/models` that are kept, one for each tariff and currency."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One provider that serves a model, under the provider's own id for it."""
+    """One provider that serves a model, under the provider's own id for it, at its own price where it has one.
+
+    Lower orders are tried first; `weight` is the share among routes of one order.
+    """
 
     provider: Provider
     upstream_id: str
+    order: int = 0
+    weight: int = 1
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One callable model. Token counts; `output_stated` says whether the provider names its output limit."""
+    """One callable model. Token counts; `output_stated` says whether the provider names its output limit.
+
+    `price` is the listed one; its `upper` covers the price of every route, so that a hold does, too. `defaults` are
+    parameters that a request gets where it leaves them out.
+    """
 
     id: str
     name: str
@@ -47,91 +55,113 @@ class Entry:
     pricing: Mapping[str, Any]
     routes: tuple[Route, ...]
     image_output: bool
+    defaults: Mapping[str, Any]
+    tokenizer: str
+
+    def price_of(self, route: Route) -> Price:
+        """What a call over this route costs."""
+        return route.price or self.price
+
+
+class Source(Protocol):
+    """What the fold knows of the catalogue."""
+
+    models: dict[str, Model]
+    aliases: dict[str, str]
+    models_version: int
 
 
 class Catalogue:
-    """The current entries by id. `providers[0]` sets ids and prices; the others add routes for ids they list too."""
+    """The current entries by id. `source` gives the replica's state; providers are those that are set up here."""
 
-    def __init__(self, connection: Connection, providers: Sequence[Provider]) -> None:
-        self._connection = connection
-        self._providers = providers
-        self._published: dict[str, ModelRecord] = {}
-        self.entries: dict[str, Entry] = {}
+    def __init__(self, source: Callable[[], Source], providers: Sequence[Provider]) -> None:
+        self._source = source
+        self._providers = {provider.name: provider for provider in providers}
+        self._made: dict[str, tuple[ModelSet, Entry | None]] = {}
+        self._entries: dict[str, Entry] = {}
+        self._aliases: Mapping[str, str] = {}
+        self._version: tuple[int, int] | None = None
+        self._listings: dict[tuple[Tariff, str], bytes] = {}
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """Every callable model by id."""
+        self._renew()
+        return self._entries
 
     def find(self, model_id: str) -> Entry:
-        """The model of that id.
+        """The model of that id, or of which it is an alias.
 
         Raises Refusal: before the first list was read nobody can say that a model does not exist.
         """
-        entry = self.entries.get(model_id)
+        self._renew()
+        entry = self._entries.get(model_id) or self._entries.get(self._aliases.get(model_id, ""))
         if entry is None:
-            raise Refusal("model_not_found") if self.entries else Refusal("service_unavailable", retry_after_s=2)
+            raise Refusal("model_not_found") if self._entries else Refusal("service_unavailable", retry_after_s=2)
         return entry
 
-    async def refresh(self) -> None:
-        """Read the providers' lists, publish what changed, and make it current.
-
-        Raises ProviderFailure when the first provider's list cannot be read; the entries stay as they were.
-        """
-        first, *others = self._providers
-        listed = await first.list_models()
-        extra = [(provider, await self._ids(provider)) for provider in others]
-        entries = {}
-        for raw in listed[:MODELS_MAX]:
-            entry = _entry(raw, first, extra)
-            if entry is not None:
-                entries[entry.id] = entry
-        self.entries = entries
-        await self._publish(entries.values())
-
-    async def keep_fresh(self, every_s: float, stop: asyncio.Event) -> None:
-        """Refresh now and then until `stop`; a failure is logged and tried again."""
-        while not stop.is_set():
-            try:
-                await self.refresh()
-                pause_s = every_s
-            except ProviderFailure as failure:
-                log.warning("catalogue.unreadable", provider=self._providers[0].name, reason=str(failure))
-                pause_s = min(every_s, 1.0 if not self.entries else 30.0)
-            except BusError as error:
-                log.warning("catalogue.unpublished", reason=type(error).__name__)
-                pause_s = min(every_s, 1.0)
-            try:
-                async with asyncio.timeout(pause_s):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-
-    async def _ids(self, provider: Provider) -> frozenset[str]:
-        try:
-            return frozenset(str(raw.get("id")) for raw in await provider.list_models())
-        except ProviderFailure as failure:
-            log.warning("catalogue.unreadable", provider=provider.name, reason=str(failure))
-            return frozenset()
-
-    async def _publish(self, entries: Iterable[Entry]) -> None:
-        records = {
-            entry.id: ModelRecord(
-                id=entry.id,
-                name=entry.name,
-                created=entry.created,
-                active=True,
-                price_version=entry.price.version,
-            )
-            for entry in entries
+    def _renew(self) -> None:
+        state = self._source()
+        version = (id(state), state.models_version)
+        if version == self._version:
+            return
+        made: dict[str, tuple[ModelSet, Entry | None]] = {}
+        for model_id, model in state.models.items():
+            before = self._made.get(model_id)
+            if before is not None and before[0] is model.set:
+                made[model_id] = before
+            else:
+                made[model_id] = (model.set, entry_of(model.set, self._providers))
+        self._made = made
+        self._entries = {
+            model_id: entry
+            for model_id, (_, entry) in made.items()
+            if entry is not None and state.models[model_id].active
         }
-        for model_id, gone in self._published.items():
-            if model_id not in records:
-                records[model_id] = ModelRecord(id=model_id, name=gone.name, created=gone.created, active=False)
-        for model_id, record in records.items():
-            if self._published.get(model_id) != record:
-                await publish_model(self._connection, record)
-        self._published = records
+        self._aliases = dict(state.aliases)
+        self._version = version
+        self._listings.clear()
 
     def listing(self, tariff: Tariff, currency: str) -> bytes:
         """`GET /v1/models` for one account: its own prices, in its currency, after markup and FX."""
         models = [describe(entry, tariff, currency) for entry in self.entries.values()]
         return orjson.dumps({"object": "list", "data": models})
+
+
+def entry_of(model: ModelSet, providers: Mapping[str, Provider]) -> Entry | None:
+    """The entry that a version of a model makes; None when it cannot be called here."""
+    if model.kind != CHAT or model.unlisted:
+        return None
+    try:
+        pricing = orjson.loads(model.price)
+        price = parse_price(pricing)
+        routes = [_route(route, providers) for route in model.routes if route.provider in providers]
+        defaults = orjson.loads(model.defaults or b"{}")
+    except (Unpriced, orjson.JSONDecodeError) as error:
+        log.error("catalogue.unusable", model=model.model_id, reason=str(error))
+        return None
+    if not routes:
+        return None
+    upper = dearest((price.upper, *(route.price.upper for route in routes if route.price is not None)))
+    return Entry(
+        id=model.model_id,
+        name=model.name,
+        created=model.created,
+        context_length=model.context_length,
+        output_tokens_max=model.output_tokens_max,
+        output_stated=model.output_stated,
+        price=replace(price, upper=upper),
+        pricing=pricing,
+        routes=tuple(sorted(routes, key=lambda route: route.order)),
+        image_output=model.image_output,
+        defaults=defaults,
+        tokenizer=model.tokenizer,
+    )
+
+
+def _route(route: ModelRoute, providers: Mapping[str, Provider]) -> Route:
+    price = parse_price(orjson.loads(route.price)) if route.price else None
+    return Route(providers[route.provider], route.upstream_id, route.order, route.weight or 1, price)
 
 
 def describe(entry: Entry, tariff: Tariff, currency: str) -> dict[str, Any]:
@@ -151,39 +181,8 @@ def describe(entry: Entry, tariff: Tariff, currency: str) -> dict[str, Any]:
 def _own_prices(price: Price, tariff: Tariff) -> dict[str, str]:
     rates = price.rates
     shown = {}
-    for unit in ("prompt", "completion", "request", "image", "image_output", "input_cache_read", "web_search"):
+    for unit in UNITS:
         atto = getattr(rates, unit)
         if atto or unit in ("prompt", "completion"):
             shown[unit] = atto_to_text(tariff.own_price_atto(atto)) or "0"
     return shown
-
-
-def _entry(raw: Mapping[str, Any], first: Provider, extra: list[tuple[Provider, frozenset[str]]]) -> Entry | None:
-    model_id = raw.get("id")
-    pricing = raw.get("pricing")
-    if not isinstance(model_id, str) or not isinstance(pricing, Mapping):
-        return None
-    try:
-        price = parse_price(pricing)
-    except (Unpriced, ValueError):
-        return None
-    top = raw.get("top_provider") or {}
-    context_length = int(raw.get("context_length") or top.get("context_length") or 0)
-    stated = top.get("max_completion_tokens")
-    output_max = int(stated or OUTPUT_TOKENS_UNSTATED)
-    if context_length:
-        output_max = min(output_max, context_length)
-    routes = [Route(first, model_id)]
-    routes += [Route(provider, model_id) for provider, ids in extra if model_id in ids]
-    return Entry(
-        id=model_id,
-        name=str(raw.get("name") or model_id),
-        created=int(raw.get("created") or 0),
-        context_length=context_length,
-        output_tokens_max=output_max,
-        output_stated=bool(stated),
-        price=price,
-        pricing=pricing,
-        routes=tuple(routes),
-        image_output="image" in ((raw.get("architecture") or {}).get("output_modalities") or ()),
-    )

@@ -51,7 +51,7 @@ def read_listing(provider: str, raw_models: Iterable[Mapping[str, Any]]) -> List
 
 def is_id(model_id: str) -> bool:
     """Can this be the id of a model, or another name for one?"""
-    return 0 < len(model_id) <= ID_CHARACTERS_MAX and model_id.isprintable() and " " not in model_id
+    return 0 < len(model_id) <= ID_CHARACTERS_MAX and model_id.isprintable() and not {" ", "*"} & set(model_id)
 
 
 def _model_set(provider: str, model_id: str, raw: Mapping[str, Any]) -> ModelSet:

@@ -22,6 +22,7 @@ from core.providers.configured import configured
 from core.replica import Replica
 from core.resources import Counters, Resources
 from core.routing import Router
+from core.sync import Sync, SyncCollector
 from core.tasks.service import TaskService
 from core.worker import MakeCall, Worker
 from runtime.log import log
@@ -39,7 +40,8 @@ class Core:
         self.name = f"core-{os.urandom(4).hex()}"
         self.providers = configured(settings)
         self.replica = Replica(connection, partitions)
-        self.catalogue = Catalogue(connection, self.providers)
+        self.sync = Sync(self.replica, self.providers, settings)
+        self.catalogue = Catalogue(lambda: self.sync.source, self.providers)
         self._settings = settings
         self._connection = connection
         self._bulk = bulk
@@ -72,11 +74,10 @@ class Core:
         await self.replica.start()
         await self.replica.activate_rules(self._settings.activate_rules)
         await self._mirror.start()
-        self._refreshing = asyncio.create_task(
-            self.catalogue.keep_fresh(self._settings.catalogue_refresh_s, self._stop)
-        )
+        self._refreshing = asyncio.create_task(self.sync.keep_fresh(self._settings.catalogue_refresh_s, self._stop))
         self._watching_rates = asyncio.create_task(self.rate_watch.run(self._stop))
-        service = AdminService(Desk(self.replica, self.catalogue, self._connection, self._mirror, self._settings))
+        desk = Desk(self.replica, self.catalogue, self._connection, self._mirror, self._settings, self.sync)
+        service = AdminService(desk)
         self._server, self.admin_port = await serve_admin(service, self._settings)
         await Asks(self._connection, self.replica, self.catalogue).start()
         await self._answers.start()
@@ -116,6 +117,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     core = await unless_stopped(stop, Core.open(settings))
     ops = Ops(settings, "core", core.ready)
     REGISTRY.register(CoreCollector(core.resources, core.worker, core.rate_watch))
+    REGISTRY.register(SyncCollector(core.sync))
     ops_port = await ops.start()
     await unless_stopped(stop, core.start())
     log.info("core.ready", position=core.replica.state.position, ops_port=ops_port, admin_port=core.admin_port)

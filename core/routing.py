@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -33,9 +33,10 @@ class Tally:
 
 @dataclass(slots=True)
 class Router:
-    """Circuit breakers by provider name, and the loop that respects them."""
+    """Circuit breakers by provider name, and the loop that respects them. `rng` draws among routes of one order."""
 
     breakers: Mapping[str, CircuitBreaker] = field(default_factory=dict)
+    rng: random.Random = field(default_factory=random.Random)
 
     async def first(
         self, entry: Entry, begin: Callable[[Route], Awaitable[Begun]], tally: Tally
@@ -45,12 +46,12 @@ class Router:
         Raises the last ProviderFailure when none does; one that blames the input, at once.
         """
         last: ProviderFailure | None = None
-        for route in entry.routes:
+        for route in in_turn(entry.routes, self.rng):
             for again in range(TRIES_PER_ROUTE):
                 if tally.calls >= TRIES_MAX or not self._allows(route.provider):
                     break
                 if again:
-                    await asyncio.sleep(BACKOFF_S * (1 + random.random()))
+                    await asyncio.sleep(BACKOFF_S * (1 + self.rng.random()))
                 tally.calls += 1
                 try:
                     begun = await begin(route)
@@ -80,6 +81,14 @@ class Router:
             breaker.failed(time.monotonic())
         if failure is not None and failure.kind is FailureKind.OPERATOR:
             log.error("provider.operator", provider=provider.name, status=failure.status, reason=failure.reason)
+
+
+def in_turn(routes: Sequence[Route], rng: random.Random) -> Iterable[Route]:
+    """The routes in the order in which they are tried: by `order`, and among equals drawn by their weights."""
+    if len(routes) < 2:
+        return routes
+    # Exponential variates of rate `weight` come up first in proportion to the weights.
+    return sorted(routes, key=lambda route: (route.order, rng.expovariate(route.weight)))
 
 
 def _worth_another_try(failure: ProviderFailure) -> bool:

@@ -6,6 +6,8 @@ from bus.tail import Entry
 from core.ledger.fold import apply_batch
 from core.ledger.outcome import Code, Outcome
 from core.ledger.state import State
+from projections import models
+from projections.models import ModelRecords, VersionRow
 from projections.store import AccountRow, IndexRow
 from proto.onysoft.v1.ledger_pb2 import Event, LedgerBatch
 
@@ -23,6 +25,7 @@ class Changes:
 
     index: list[IndexRow] = field(default_factory=list)
     keys: dict[bytes, int] = field(default_factory=dict)  # key id → position of the event
+    versions: list[VersionRow] = field(default_factory=list)
     batches: int = 0
 
 
@@ -32,6 +35,7 @@ class Fold:
     def __init__(self, state: State) -> None:
         self.state = state
         self.changes = Changes()
+        self.model_records = ModelRecords()
 
     def apply(self, entry: Entry) -> tuple[LedgerBatch, int, list[Outcome]]:
         """Fold one message; its batch, its partition and the outcomes."""
@@ -59,13 +63,19 @@ class Fold:
                 )
             elif kind in _KEY_KINDS and outcome.code is Code.APPLIED:
                 changes.keys[getattr(event, kind).key_id] = entry.position
+            elif kind in models.KINDS and outcome.code is Code.APPLIED:
+                self.model_records.changed(self.state, event, kind, entry.position)
+                if kind == "model_set":
+                    body = event.model_set.SerializeToString()
+                    row = (event.model_set.model_id, entry.position, number, self.state.time_ms, body)
+                    changes.versions.append(row)
         return batch, partition, outcomes
 
-    def take(self) -> tuple[list[IndexRow], list[AccountRow], dict[bytes, int]]:
+    def take(self) -> tuple[list[IndexRow], list[AccountRow], list[VersionRow], dict[bytes, int]]:
         """The changes so far; the next ones start anew."""
         changes, self.changes = self.changes, Changes()
         accounts = [self._account_row(account_id) for account_id in self.state.take_changed_accounts()]
-        return changes.index, accounts, changes.keys
+        return changes.index, accounts, changes.versions, changes.keys
 
     def _account_row(self, account_id: bytes) -> AccountRow:
         account = self.state.accounts[account_id]

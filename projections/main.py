@@ -6,6 +6,8 @@ Order within a flush: the directory first, then the store. A crash in between pu
 import asyncio
 import os
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
 from prometheus_client import REGISTRY
@@ -24,6 +26,7 @@ from core.ledger.state import State
 from projections import stories
 from projections.fold import Fold
 from projections.metrics import ProjectionsCollector
+from projections.models import VersionRow, prices_of
 from projections.store import AccountRow, IndexRow, Store
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import work_pb2
@@ -42,8 +45,12 @@ READER = "projections"
 
 FLUSH_S = 0.25
 ASKS_MAX = 256
+VERSIONS_SHOWN = 200
 FORGET_EVERY_S = 60.0
 FORGET_ROWS = 10_000
+
+
+Answering = Callable[[work_pb2.Ask], Awaitable[Any]]
 
 
 class Projections:
@@ -75,7 +82,8 @@ class Projections:
         await self.writer.start()
         await self._mend_directory()
         await self.flush()
-        await self._connection.subscribe_direct("ask.request", self._on_ask, "projections")
+        await self._connection.subscribe_direct("ask.request", self._on_ask(self._story), "projections")
+        await self._connection.subscribe_direct("ask.versions", self._on_ask(self._versions), "projections")
 
     async def _begin(self) -> None:
         """Read on from the store's position; where that is trimmed and not archived, from the newest snapshot."""
@@ -99,7 +107,7 @@ class Projections:
         catching_up.result()
 
     async def _mend_directory(self) -> None:
-        """Publish the keys that the directory lacks or has wrong, after a crash or where the stream was lost."""
+        """Publish what the directory lacks or has wrong, after a crash or where the stream was lost."""
         mirror = DirectoryMirror(self._connection)
         await mirror.start()
         await mirror.loaded()
@@ -107,6 +115,9 @@ class Projections:
             known = mirror.keys.get(key_hash)
             if known is None or not known.tells(self._record(key, key_hash, known.position)):
                 self._unpublished.setdefault(key.key_id, self.fold.state.position)
+        self.fold.model_records.mend(self.fold.state, mirror)
+        for model in self.fold.state.models.values():
+            self.store.keep_prices(prices_of(model.set))
         await mirror.stop()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -142,10 +153,11 @@ class Projections:
         due = enough and time.monotonic() >= self._snapshot_at
         body = state.to_snapshot() if due or (snapshot and state.position > self._snapshot_position) else None
         position = state.position
-        index, accounts, keys = self.fold.take()
+        index, accounts, versions, keys = self.fold.take()
         self._unpublished.update(keys)
         await self._publish_keys()
-        self._write_rows(position, index, accounts, body)
+        await self.fold.model_records.publish(self._connection, state)
+        self._write_rows(position, index, accounts, versions, body)
         if body is not None:
             self._snapshot_position = position
             self._snapshot_at = time.monotonic() + self._settings.snapshot_every_s
@@ -156,15 +168,21 @@ class Projections:
     def _write(self) -> None:
         """Rows alone, before this process has caught up; its keys are published later."""
         position = self.fold.state.position
-        index, accounts, keys = self.fold.take()
+        index, accounts, versions, keys = self.fold.take()
         self._unpublished.update(keys)
-        self._write_rows(position, index, accounts, None)
+        self._write_rows(position, index, accounts, versions, None)
 
     def _write_rows(
-        self, position: int, index: list[IndexRow], accounts: list[AccountRow], body: Snapshot | None
+        self,
+        position: int,
+        index: list[IndexRow],
+        accounts: list[AccountRow],
+        versions: list[VersionRow],
+        body: Snapshot | None,
     ) -> None:
         if position > self.store.position() or body is not None:
-            self.store.write(position, index, accounts, None if body is None else body.SerializeToString())
+            snapshot = None if body is None else body.SerializeToString()
+            self.store.write(position, index, accounts, snapshot, versions)
 
     async def _publish_keys(self) -> None:
         """Publish what is waiting; what fails waits for the next flush."""
@@ -223,31 +241,45 @@ class Projections:
         deleted = self.store.forget_requests_before(oldest_ms.to_bytes(6, "big"), FORGET_ROWS)
         self._forget_at = now + (FORGET_EVERY_S if deleted < FORGET_ROWS else FLUSH_S)
 
-    def _on_ask(self, message: Message) -> None:
-        if len(self._asks) < ASKS_MAX:
-            task = asyncio.create_task(self._reply(message))
-            self._asks.add(task)
-            task.add_done_callback(self._asks.discard)
+    def _on_ask(self, answer: Answering) -> Callable[[Message], None]:
+        def on_message(message: Message) -> None:
+            if len(self._asks) < ASKS_MAX:
+                task = asyncio.create_task(self._reply(message, answer))
+                self._asks.add(task)
+                task.add_done_callback(self._asks.discard)
 
-    async def _reply(self, message: Message) -> None:
+        return on_message
+
+    async def _reply(self, message: Message, answering: Answering) -> None:
         ask = work_pb2.Ask.FromString(message.data)
         try:
             await self._reach(ask.min_position)
-            story = await stories.tell(
-                self._connection,
-                self.store,
-                self.fold.state,
-                ask.request_id,
-                ask.account_id,
-                self._settings.archive_dir,
-            )
-            answer = work_pb2.Answer(json=orjson.dumps(story))
+            answer = work_pb2.Answer(json=orjson.dumps(await answering(ask)))
         except stories.Unknown:
             answer = work_pb2.Answer(code="not_found")
         except BusError:
             answer = work_pb2.Answer(code="service_unavailable")
         answer.position = self.fold.state.position
         self._connection.send(message.reply, answer.SerializeToString())
+
+    async def _story(self, ask: work_pb2.Ask) -> dict[str, Any]:
+        archive = self._settings.archive_dir
+        story = await stories.tell(
+            self._connection, self.store, self.fold.state, ask.request_id, ask.account_id, archive
+        )
+        return story | {"prices": stories.prices(self.store, story)} if ask.prices else story
+
+    async def _versions(self, ask: work_pb2.Ask) -> list[dict[str, Any]]:
+        return [
+            {
+                "position": position,
+                "time_ms": time_ms,
+                "price": version.price.decode(),
+                "price_version": version.price_version.hex(),
+                "unlisted": version.unlisted,
+            }
+            for position, time_ms, version in self.store.versions_of(ask.model, VERSIONS_SHOWN)
+        ]
 
     async def _reach(self, position: int) -> None:
         """A caller that was just answered asks about that very call: wait until it is here, and written."""

@@ -27,3 +27,16 @@ CREATE TABLE IF NOT EXISTS account (
     shortfall_nano INTEGER NOT NULL,
     suspended INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- Every version of every catalogue entry, as the ledger has it.
+CREATE TABLE IF NOT EXISTS model_version (
+    model_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (model_id, position, number)
+) WITHOUT ROWID;
+
+-- Every price that a settlement may name: its version is a hash of it.
+CREATE TABLE IF NOT EXISTS price (version BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from projections.models import VersionRow, prices_of
+from proto.onysoft.v1.ledger_pb2 import ModelSet
+
 FILE = "projections.sqlite"
 SCHEMA_VERSION = 1
 
@@ -56,13 +59,21 @@ class Store:
         return None if row is None else bytes(row[0])
 
     def write(
-        self, position: int, index: list[IndexRow], accounts: Iterable[AccountRow], snapshot: bytes | None = None
+        self,
+        position: int,
+        index: list[IndexRow],
+        accounts: Iterable[AccountRow],
+        snapshot: bytes | None = None,
+        versions: Iterable[VersionRow] = (),
     ) -> None:
         """One transaction. Rows that are there already (a replay) are replaced by themselves."""
         file = self._file
         file.execute("BEGIN IMMEDIATE")
         file.executemany("INSERT OR REPLACE INTO request_event VALUES (?, ?, ?, ?, ?, ?, ?)", index)
         file.executemany("INSERT OR REPLACE INTO account VALUES (?, ?, ?, ?, ?, ?, ?)", accounts)
+        for row in versions:
+            file.execute("INSERT OR REPLACE INTO model_version VALUES (?, ?, ?, ?, ?)", row)
+            file.executemany("INSERT OR IGNORE INTO price VALUES (?, ?)", prices_of(ModelSet.FromString(row[-1])))
         file.execute("UPDATE progress SET position = ?", (position,))
         if snapshot is not None:
             file.execute("INSERT OR REPLACE INTO snapshot (one, position, body) VALUES (1, ?, ?)", (position, snapshot))
@@ -76,6 +87,24 @@ class Store:
             (request_id,),
         )
         return [IndexEntry(*row) for row in rows]
+
+    def keep_prices(self, prices: Iterable[tuple[bytes, bytes]]) -> None:
+        """Add prices whose versions may be missing, where the log began after them."""
+        self._file.executemany("INSERT OR IGNORE INTO price VALUES (?, ?)", prices)
+
+    def price(self, version: bytes) -> bytes | None:
+        """The canonical JSON of a price; None when no version of a model had it."""
+        row = self._file.execute("SELECT body FROM price WHERE version = ?", (version,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def versions_of(self, model_id: str, most: int) -> list[tuple[int, int, ModelSet]]:
+        """Position, time (ms) and content of a model's newest versions, oldest first."""
+        rows = self._file.execute(
+            "SELECT position, time_ms, body FROM model_version WHERE model_id = ?"
+            " ORDER BY position DESC, number DESC LIMIT ?",
+            (model_id, most),
+        ).fetchall()
+        return [(position, time_ms, ModelSet.FromString(body)) for position, time_ms, body in reversed(rows)]
 
     def forget_requests_before(self, request_id: bytes, most: int) -> int:
         """Delete up to `most` rows of requests with a smaller (older) id; how many were deleted."""

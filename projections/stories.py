@@ -74,6 +74,14 @@ async def tell(
     return story
 
 
+def prices(store: Store, story: dict[str, Any]) -> dict[str, str]:
+    """Version → canonical JSON, of the prices that a story names and that are known."""
+    parts = [part for attempt in story["attempts"] for part in attempt.values() if isinstance(part, dict)]
+    named = {part["price_version"] for part in parts if "price_version" in part}
+    found = {version: store.price(bytes.fromhex(version)) for version in named}
+    return {version: price.decode() for version, price in found.items() if price is not None}
+
+
 def _add(
     story: dict[str, Any], attempts: dict[int, dict[str, Any]], event: pb.Event, row: IndexEntry, entry: Entry
 ) -> None:
@@ -108,7 +116,7 @@ def _add(
 
 
 def _settlement(settled: pb.RequestSettled, row: IndexEntry) -> dict[str, Any]:
-    return {
+    told = {
         "charge": to_text(row.charged_nano),
         "charge_asked": to_text(settled.charge_nano),
         "shortfall": to_text(row.shortfall_nano),
@@ -126,3 +134,13 @@ def _settlement(settled: pb.RequestSettled, row: IndexEntry) -> dict[str, Any]:
         "generation_id": settled.generation_id,
         "provider_calls": settled.provider_calls,
     }
+    if settled.parent_fx_rate_nano:
+        told |= {
+            "parent_charge_asked": to_text(settled.parent_charge_nano),
+            "parent_fx_rate": to_text(settled.parent_fx_rate_nano),
+            "parent_markup_bps": settled.parent_markup_bps,
+        }
+    for field in ("images", "counted_by", "quantities"):
+        if getattr(settled, field):
+            told[field] = getattr(settled, field)
+    return told

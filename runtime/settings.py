@@ -83,6 +83,13 @@ class Settings(BaseSettings):
     catalogue_refresh_s: float = Field(
         default=300.0, gt=0, description="how often the providers' model lists are read again"
     )
+    models_approval: Literal["manual", "automatic"] = Field(
+        default="manual",
+        description="whether new models and large repricings wait for `onysoft models sync`, or are taken as they come",
+    )
+    models_bound_bps: int = Field(
+        default=2_000, ge=0, description="largest repricing of a model, in basis points, that waits for nobody"
+    )
     hold_lease_s: float = Field(default=60.0, ge=5, description="a hold ends this long after it was last extended")
     call_timeout_s: float = Field(default=600.0, gt=0, description="longest call, from admission to its end")
     first_byte_timeout_s: float = Field(default=120.0, gt=0, description="longest wait for a provider's first byte")

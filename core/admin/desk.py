@@ -10,7 +10,7 @@ import grpc
 
 from bus.connection import Connection
 from bus.directory import DirectoryMirror, publish_label
-from bus.errors import BusError
+from bus.errors import BusError, NoCore
 from core.admin.answers import Rejected, actor_now
 from core.admin.fields import identity, invalid
 from core.catalogue import Catalogue
@@ -19,15 +19,18 @@ from core.ledger.money import to_text
 from core.ledger.outcome import Code
 from core.ledger.patterns import EVERY
 from core.replica import Replica
+from core.sync import Sync
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from proto.onysoft.v1.directory_pb2 import LabelRecord
+from proto.onysoft.v1.work_pb2 import Answer, Ask
 from runtime import ids
 from runtime.log import log
 from runtime.settings import Settings
 
 APPEND_TIMEOUT_S = 10.0
 FRESH_TIMEOUT_S = 2.0
+ASK_TIMEOUT_S = 5.0
 
 _REFUSED = "the ledger refused it"
 _REFUSALS = {
@@ -50,11 +53,13 @@ class Desk:
         connection: Connection,
         mirror: DirectoryMirror,
         settings: Settings,
+        sync: Sync,
     ) -> None:
         self.replica = replica
         self.catalogue = catalogue
         self.connection = connection
         self.mirror = mirror
+        self.sync = sync
         self.core = settings.process_name or "core"
         self.archive = settings.archive_dir
         self.pepper = settings.key_pepper.get_secret_value().encode()
@@ -89,6 +94,21 @@ class Desk:
             await publish_label(self.connection, owner, LabelRecord(label=label))
         except (BusError, TimeoutError) as error:
             log.warning("label.not_kept", owner=owner.hex(), error=str(error))
+
+    async def ask_projections(self, what: str, ask: Ask, named: str) -> bytes:
+        """The JSON that a projections process answers. `named` is what is asked about, for a message."""
+        try:
+            payload = await self.connection.request(f"ask.{what}", ask.SerializeToString(), ASK_TIMEOUT_S)
+        except NoCore:
+            raise Rejected(grpc.StatusCode.UNAVAILABLE, "no projections process is running") from None
+        except TimeoutError:
+            raise Rejected(grpc.StatusCode.UNAVAILABLE, "the projections did not answer in time") from None
+        answer = Answer.FromString(payload)
+        if answer.code == "not_found":
+            raise Rejected(grpc.StatusCode.NOT_FOUND, f"there is no {named}")
+        if answer.code:
+            raise Rejected(grpc.StatusCode.UNAVAILABLE, f"the projections answered {answer.code}")
+        return answer.json
 
     async def fresh(self) -> None:
         """What another core has acknowledged before this call must be seen; without the log, what is known stands."""

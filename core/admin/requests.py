@@ -1,16 +1,14 @@
 """Why a request was charged what it was charged."""
 
-import grpc
+import orjson
 
-from bus.errors import NoCore
-from core.admin.answers import Rejected, answers
+from core.admin.answers import answers
 from core.admin.desk import Subject
 from core.admin.fields import identity
+from core.explain import explain
 from proto.onysoft.v1 import admin_pb2 as pb
-from proto.onysoft.v1.work_pb2 import Answer, Ask
+from proto.onysoft.v1.work_pb2 import Ask
 from runtime import ids
-
-ASK_TIMEOUT_S = 5.0
 
 
 class Requests(Subject):
@@ -18,17 +16,14 @@ class Requests(Subject):
 
     @answers
     async def ShowRequest(self, request: pb.RequestRef) -> pb.RequestStory:
+        return pb.RequestStory(json=await self._story(request, prices=False))
+
+    @answers
+    async def ExplainRequest(self, request: pb.RequestRef) -> pb.RequestStory:
+        story = orjson.loads(await self._story(request, prices=True))
+        return pb.RequestStory(json=orjson.dumps(explain(story)))
+
+    async def _story(self, request: pb.RequestRef, prices: bool) -> bytes:
         request_id = identity("request_id", ids.REQUEST, request.request_id)
-        ask = Ask(request_id=request_id, min_position=self.desk.replica.state.position)
-        try:
-            payload = await self.desk.connection.request("ask.request", ask.SerializeToString(), ASK_TIMEOUT_S)
-        except NoCore:
-            raise Rejected(grpc.StatusCode.UNAVAILABLE, "no projections process is running") from None
-        except TimeoutError:
-            raise Rejected(grpc.StatusCode.UNAVAILABLE, "the projections did not answer in time") from None
-        answer = Answer.FromString(payload)
-        if answer.code == "not_found":
-            raise Rejected(grpc.StatusCode.NOT_FOUND, f"there is no request {request.request_id}")
-        if answer.code:
-            raise Rejected(grpc.StatusCode.UNAVAILABLE, f"the projections answered {answer.code}")
-        return pb.RequestStory(json=answer.json)
+        ask = Ask(request_id=request_id, min_position=self.desk.replica.state.position, prices=prices)
+        return await self.desk.ask_projections("request", ask, f"request {request.request_id}")

@@ -16,6 +16,7 @@ from cli.client import AdminClient, CallFailed
 from core.admin import AdminService, Desk, serve_admin
 from core.catalogue import Catalogue
 from core.replica import Replica
+from core.sync import Sync
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from runtime.settings import Settings
@@ -76,7 +77,8 @@ async def start_core(connection: Connection, settings: Settings) -> tuple[Replic
     mirror = DirectoryMirror(connection)
     await mirror.start()
     catalogue = cast(Catalogue, SimpleNamespace(entries={}))
-    service = AdminService(Desk(replica, catalogue, connection, mirror, settings))
+    sync = cast(Sync, SimpleNamespace(providers={}))
+    service = AdminService(Desk(replica, catalogue, connection, mirror, settings, sync))
     server, port = await serve_admin(service, settings)
     return replica, server, await asyncio.to_thread(Operator, replica, connection, port)
 

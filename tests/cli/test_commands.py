@@ -163,32 +163,6 @@ def test_fx_set(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
     assert admin_server.asked == [("SetFxRate", admin.SetFxRateRequest(base=ledger.USD, rate="40.00"))]
 
 
-def test_models_list(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
-    model = admin.Model(
-        id="sandbox/fixed-price",
-        name="Fixed",
-        provider="openrouter",
-        context_length=8192,
-        max_output_tokens=4096,
-        price_json=b'{"request":"0.0025"}',
-        price_version=b"\x01\x02",
-    )
-    admin_server.answers["ListModels"] = admin.ModelList(models=[model])
-    (shape,) = onysoft("models", "list", "--json").json["models"]
-    assert shape == {
-        "id": "sandbox/fixed-price",
-        "name": "Fixed",
-        "provider": "openrouter",
-        "context_length": 8192,
-        "max_output_tokens": 4096,
-        "free": False,
-        "price_version": "0102",
-        "pricing": {"request": "0.0025"},
-        "usd_per_1m_prompt": "0",
-        "usd_per_1m_completion": "0",
-    }
-
-
 def opened_entry() -> admin.LedgerEntry:
     event = ledger.RequestOpened(
         request_id=bytes(range(12)), attempt=1, account_id=b"\xaa" * 12, model="m", hold_nano=1_500_000_000

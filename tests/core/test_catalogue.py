@@ -1,77 +1,134 @@
-"""The catalogue while the provider or the directory is out of reach."""
+"""The catalogue as calls see it: what the ledger's events make callable, at which upper bound, and what not."""
 
-import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
-from bus.connection import Connection
-from bus.directory import DirectoryMirror, publish_model
-from bus.errors import NoCore
-from bus.streams import provision
-from core import catalogue as catalogue_module
 from core.catalogue import Catalogue
-from core.providers.port import FailureKind, ProviderFailure
-from proto.onysoft.v1.directory_pb2 import ModelRecord
+from core.ledger.records import Model
+from core.ledger.state import State
+from core.listing import read_listing
+from core.pricing import ATTO, Tariff
+from proto.onysoft.v1.ledger_pb2 import ModelRoute, ModelSet
 from runtime.errors import Refusal
-from runtime.settings import Settings
 
-MODEL = {"id": "a/b", "name": "B", "context_length": 1000, "pricing": {"prompt": "0.001", "completion": "0.002"}}
-
-
-class FakeProvider:
-    """A provider whose list can be out of reach."""
-
-    name = "fake"
-
-    def __init__(self) -> None:
-        self.reachable = True
-
-    async def list_models(self) -> list[dict[str, Any]]:
-        if not self.reachable:
-            raise ProviderFailure(FailureKind.UNAVAILABLE)
-        return [MODEL]
+RAW = {"id": "a/b", "name": "B", "context_length": 1000, "pricing": {"prompt": "0.001", "completion": "0.002"}}
 
 
-async def test_a_core_without_a_catalogue_does_not_deny_models(settings: Settings, connection: Connection) -> None:
-    """After a restart a customer would be told that its model does not exist, and stop asking."""
-    await provision(connection, settings)
-    provider = FakeProvider()
-    catalogue = Catalogue(connection, [provider])  # type: ignore[list-item]
+class Provider:
+    """Stands for one that is set up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def version(**fields: Any) -> ModelSet:
+    model = read_listing("home", [RAW]).models["a/b"]
+    for name, value in fields.items():
+        if name == "routes":
+            model.routes.extend(value)
+        else:
+            setattr(model, name, value)
+    return model
+
+
+def put(state: State, model: ModelSet) -> Model:
+    state.models[model.model_id] = made = Model(model)
+    state.models_version += 1
+    return made
+
+
+@pytest.fixture
+def state() -> State:
+    return State()
+
+
+@pytest.fixture
+def catalogue(state: State) -> Catalogue:
+    return Catalogue(lambda: state, [Provider("home"), Provider("second")])  # type: ignore[list-item]
+
+
+def refusal(catalogue: Catalogue, model_id: str) -> str:
     with pytest.raises(Refusal) as caught:
-        catalogue.find("a/b")
-    assert (caught.value.error.code, caught.value.retry_after_s) == ("service_unavailable", 2)
-    await catalogue.refresh()
+        catalogue.find(model_id)
+    return caught.value.error.code
+
+
+def test_a_core_without_a_catalogue_does_not_deny_models(state: State, catalogue: Catalogue) -> None:
+    """After a first start a customer would be told that its model does not exist, and stop asking."""
+    assert refusal(catalogue, "a/b") == "service_unavailable"
+    put(state, version())
     assert catalogue.find("a/b").id == "a/b"
-    with pytest.raises(Refusal) as caught:
-        catalogue.find("no/such")
-    assert caught.value.error.code == "model_not_found"
+    assert refusal(catalogue, "no/such") == "model_not_found"
 
 
-async def test_refreshing_goes_on_after_the_directory_was_away(
-    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An outage of NATS would end all refreshing: new models would never be sold, old prices for ever."""
-    await provision(connection, settings)
-    tries = 0
+def test_a_model_is_found_by_its_aliases(state: State, catalogue: Catalogue) -> None:
+    put(state, version())
+    state.aliases["fast"] = "a/b"
+    state.models_version += 1
+    assert catalogue.find("fast").id == "a/b"
 
-    async def publish(connection: Connection, record: ModelRecord) -> None:
-        nonlocal tries
-        tries += 1
-        if tries == 1:
-            raise NoCore("no stream")
-        await publish_model(connection, record)
 
-    monkeypatch.setattr(catalogue_module, "publish_model", publish)
-    stop = asyncio.Event()
-    catalogue = Catalogue(connection, [FakeProvider()])  # type: ignore[list-item]
-    fresh = asyncio.create_task(catalogue.keep_fresh(0.05, stop))
-    mirror = DirectoryMirror(connection)
-    await mirror.start()
-    async with asyncio.timeout(20):
-        while "a/b" not in mirror.models:
-            await asyncio.sleep(0.02)
-            assert not fresh.done()
-    stop.set()
-    await fresh
-    await mirror.stop()
+def test_what_was_taken_out_of_sale_is_not_found(state: State, catalogue: Catalogue) -> None:
+    """A model that the operator has withdrawn would be called, by its own name or another."""
+    put(state, version(model_id="a/c"))
+    withdrawn = put(state, version())
+    state.aliases["fast"] = "a/b"
+    withdrawn.active = False
+    state.models_version += 1
+    assert refusal(catalogue, "a/b") == refusal(catalogue, "fast") == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        version(unlisted="no price"),
+        version(kind="video"),
+        version(price=b'{"prompt":"0.1"}'),
+        version(price=b"{"),
+        ModelSet(model_id="a/b", kind="chat", price=b'{"prompt":"0","completion":"0"}'),
+        version(price=b'{"prompt":"-1","completion":"-1"}'),
+    ],
+)
+def test_what_cannot_be_called_is_in_no_list(state: State, catalogue: Catalogue, model: ModelSet) -> None:
+    """A call without a whole price or a provider would cost the house what it costs."""
+    put(state, version(model_id="a/c"))
+    put(state, model)
+    assert set(catalogue.entries) == {"a/c"}
+
+
+def test_a_hold_covers_the_dearest_route(state: State, catalogue: Catalogue) -> None:
+    """Failover to a dearer provider would cost more than was held: the house pays the rest."""
+    dear = ModelRoute(provider="second", upstream_id="b", order=1, price=b'{"completion":"0.005","prompt":"0.0001"}')
+    put(state, version(routes=[dear]))
+    entry = catalogue.find("a/b")
+    assert (entry.price.upper.prompt, entry.price.upper.completion) == (ATTO // 1000, 5 * ATTO // 1000)
+    assert entry.price.rates.completion == 2 * ATTO // 1000
+    home, second = entry.routes
+    assert entry.price_of(home) is entry.price
+    assert entry.price_of(second).rates.completion == 5 * ATTO // 1000
+
+
+def test_routes_whose_provider_is_not_set_up_are_left_out(state: State, catalogue: Catalogue) -> None:
+    put(state, version(routes=[ModelRoute(provider="elsewhere", upstream_id="b")]))
+    assert [route.provider.name for route in catalogue.find("a/b").routes] == ["home"]
+
+
+def test_an_entry_changes_with_the_ledger_and_with_nothing_else(state: State, catalogue: Catalogue) -> None:
+    """Calls would go on at an old price, or each would build the whole catalogue anew."""
+    model = put(state, version())
+    other = put(state, version(model_id="a/c"))
+    before = dict(catalogue.entries)
+    assert catalogue.entries["a/b"] is before["a/b"]
+    model.set = version(price=b'{"completion":"1","prompt":"1"}')
+    state.models_version += 1
+    assert catalogue.find("a/b").price.rates.prompt == ATTO
+    assert catalogue.find("a/c") is before["a/c"]
+    assert other.set.model_id == "a/c"
+
+
+def test_the_listing_has_the_callers_own_prices(state: State, catalogue: Catalogue) -> None:
+    put(state, version())
+    (model,) = orjson.loads(catalogue.listing(Tariff(5_000, 40 * 10**9), "TRY"))["data"]
+    assert model["pricing"] == {"currency": "TRY", "prompt": "0.06", "completion": "0.12"}

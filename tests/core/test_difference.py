@@ -174,7 +174,7 @@ def test_an_alias_is_not_overwritten() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [{}, {"id": 5}, {"id": ""}, {"id": "a b"}, {"id": "x" * 300}, {"id": "a\n"}],
+    [{}, {"id": 5}, {"id": ""}, {"id": "a b"}, {"id": "x" * 300}, {"id": "a\n"}, {"id": "a/*"}],
 )
 def test_what_has_no_usable_id_is_left_out(model: dict[str, Any]) -> None:
     assert not read_listing("home", [model]).ids

@@ -1,13 +1,15 @@
 """Routes of one call, and what a stopped call leaves behind."""
 
 import asyncio
+import random
+from collections import Counter
 
 import pytest
 
 from core.catalogue import Route
 from core.providers.breaker import Circuit, CircuitBreaker
 from core.providers.port import FailureKind, ProviderFailure
-from core.routing import Router, Tally
+from core.routing import Router, Tally, in_turn
 
 
 class Provider:
@@ -47,3 +49,19 @@ async def test_a_client_that_leaves_does_not_keep_a_provider_from_the_others() -
         await trying
     assert (await router.first(Entry(), answer, Tally()))[1] == "answer"  # type: ignore[arg-type]
     assert breaker.circuit is Circuit.CLOSED
+
+
+def test_routes_are_tried_by_order_and_drawn_by_weight() -> None:
+    """The dearer route of last resort would take calls, or one provider all of those that two should share."""
+    light, heavy, last = (
+        Route(Provider(), "light", 0, 1),  # type: ignore[arg-type]
+        Route(Provider(), "heavy", 0, 3),  # type: ignore[arg-type]
+        Route(Provider(), "last", 1, 100),  # type: ignore[arg-type]
+    )
+    rng = random.Random(7)
+    turns = [[route.upstream_id for route in in_turn((last, light, heavy), rng)] for _ in range(4_000)]
+    assert all(turn[2] == "last" for turn in turns)
+    first = Counter(turn[0] for turn in turns)
+    assert 2_850 < first["heavy"] < 3_150
+    again = random.Random(7)
+    assert turns[0] == [route.upstream_id for route in in_turn((last, light, heavy), again)]

@@ -30,7 +30,7 @@ def test_an_account_that_changes_where_a_fingerprint_is_taken_gets_its_row() -> 
         fold.apply(entry(position, credited(ANN, f"top-up {position}")))
     fold.take()
     fold.apply(entry(FINGERPRINT_EVERY, credited(BOB, "the only one")))
-    _, accounts, _ = fold.take()
+    _, accounts, _, _ = fold.take()
     assert [(row[0], row[2]) for row in accounts] == [(BOB, 5_000_000_000)]
 
 

@@ -1128,14 +1128,36 @@ Global___BlockList: _TypeAlias = BlockList  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
+    """Each filter that is given must hold."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
+    SEARCH_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    INACTIVE_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    search: _builtins.str
+    """in id or name, whatever the case"""
+    kind: _builtins.str
+    provider: _builtins.str
+    """of any route"""
+    inactive: _builtins.bool
+    """those that cannot be called, too"""
+    free: _builtins.bool
+    """only those that cost nothing"""
     def __init__(
         self,
+        *,
+        search: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        inactive: _builtins.bool = ...,
+        free: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "inactive", b"inactive", "kind", b"kind", "provider", b"provider", "search", b"search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1153,6 +1175,14 @@ class Model(_message.Message):
     PRICE_JSON_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
     FREE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    UNLISTED_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    DEFAULTS_JSON_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    TOKENIZER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     provider: _builtins.str
@@ -1162,6 +1192,18 @@ class Model(_message.Message):
     """the provider's price object, USD decimals"""
     price_version: _builtins.bytes
     free: _builtins.bool
+    kind: _builtins.str
+    active: _builtins.bool
+    """false: taken out of sale by an operator"""
+    unlisted: _builtins.str
+    """why it cannot be called although it may be active; empty: it can"""
+    defaults_json: _builtins.bytes
+    created: _builtins.int
+    tokenizer: _builtins.str
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]: ...
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -1173,10 +1215,18 @@ class Model(_message.Message):
         price_json: _builtins.bytes = ...,
         price_version: _builtins.bytes = ...,
         free: _builtins.bool = ...,
+        kind: _builtins.str = ...,
+        active: _builtins.bool = ...,
+        unlisted: _builtins.str = ...,
+        routes: _abc.Iterable[Global___Route] | None = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        defaults_json: _builtins.bytes = ...,
+        created: _builtins.int = ...,
+        tokenizer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "free", b"free", "id", b"id", "max_output_tokens", b"max_output_tokens", "name", b"name", "price_json", b"price_json", "price_version", b"price_version", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "context_length", b"context_length", "created", b"created", "defaults_json", b"defaults_json", "free", b"free", "id", b"id", "kind", b"kind", "max_output_tokens", b"max_output_tokens", "name", b"name", "price_json", b"price_json", "price_version", b"price_version", "provider", b"provider", "routes", b"routes", "tokenizer", b"tokenizer", "unlisted", b"unlisted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1201,6 +1251,313 @@ class ModelList(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelList: _TypeAlias = ModelList  # noqa: Y015
+
+@_typing.final
+class Route(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    UPSTREAM_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    PRICE_JSON_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    USABLE_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    upstream_id: _builtins.str
+    order: _builtins.int
+    """lower first"""
+    weight: _builtins.int
+    """share among routes of one order"""
+    price_json: _builtins.bytes
+    """where it differs from the model's"""
+    price_version: _builtins.bytes
+    usable: _builtins.bool
+    """the provider is set up in this core"""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        upstream_id: _builtins.str = ...,
+        order: _builtins.int = ...,
+        weight: _builtins.int = ...,
+        price_json: _builtins.bytes = ...,
+        price_version: _builtins.bytes = ...,
+        usable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "price_json", b"price_json", "price_version", b"price_version", "provider", b"provider", "upstream_id", b"upstream_id", "usable", b"usable", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class ModelRef(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """or an alias"""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelRef: _TypeAlias = ModelRef  # noqa: Y015
+
+@_typing.final
+class ModelHistory(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model: ...
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelVersion]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+        versions: _abc.Iterable[Global___ModelVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelHistory: _TypeAlias = ModelHistory  # noqa: Y015
+
+@_typing.final
+class ModelVersion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    TIME_MS_FIELD_NUMBER: _builtins.int
+    PRICE_JSON_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    UNLISTED_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    time_ms: _builtins.int
+    price_json: _builtins.bytes
+    price_version: _builtins.bytes
+    unlisted: _builtins.str
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        time_ms: _builtins.int = ...,
+        price_json: _builtins.bytes = ...,
+        price_version: _builtins.bytes = ...,
+        unlisted: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "price_json", b"price_json", "price_version", b"price_version", "time_ms", b"time_ms", "unlisted", b"unlisted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelVersion: _TypeAlias = ModelVersion  # noqa: Y015
+
+@_typing.final
+class SyncModelsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    APPLY_FIELD_NUMBER: _builtins.int
+    APPROVE_NEW_FIELD_NUMBER: _builtins.int
+    APPROVE_REPRICED_FIELD_NUMBER: _builtins.int
+    APPROVE_GONE_FIELD_NUMBER: _builtins.int
+    BOUND_BPS_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """empty: the one whose list says what is sold"""
+    apply: _builtins.bool
+    """else the difference is shown and nothing changes"""
+    approve_new: _builtins.bool
+    approve_repriced: _builtins.bool
+    approve_gone: _builtins.bool
+    """of a list that lacks most of its models"""
+    bound_bps: _builtins.int
+    """largest repricing that waits for nobody"""
+    expected: _builtins.bytes
+    """`digest` of the difference that was shown; another one is FAILED_PRECONDITION"""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        apply: _builtins.bool = ...,
+        approve_new: _builtins.bool = ...,
+        approve_repriced: _builtins.bool = ...,
+        approve_gone: _builtins.bool = ...,
+        bound_bps: _builtins.int | None = ...,
+        expected: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bound_bps", b"_bound_bps", "bound_bps", b"bound_bps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bound_bps", b"_bound_bps", "apply", b"apply", "approve_gone", b"approve_gone", "approve_new", b"approve_new", "approve_repriced", b"approve_repriced", "bound_bps", b"bound_bps", "expected", b"expected", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bound_bps: _TypeAlias = _typing.Literal["bound_bps"]  # noqa: Y015
+    _WhichOneofArgType__bound_bps: _TypeAlias = _typing.Literal["_bound_bps", b"_bound_bps"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bound_bps) -> _WhichOneofReturnType__bound_bps | None: ...
+
+Global___SyncModelsRequest: _TypeAlias = SyncModelsRequest  # noqa: Y015
+
+@_typing.final
+class SyncProgress(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_JSON_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    done: _builtins.int
+    due: _builtins.int
+    applied: _builtins.int
+    difference_json: _builtins.bytes
+    """on the first message"""
+    digest: _builtins.bytes
+    position: _builtins.int
+    def __init__(
+        self,
+        *,
+        done: _builtins.int = ...,
+        due: _builtins.int = ...,
+        applied: _builtins.int = ...,
+        difference_json: _builtins.bytes = ...,
+        digest: _builtins.bytes = ...,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "difference_json", b"difference_json", "digest", b"digest", "done", b"done", "due", b"due", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncProgress: _TypeAlias = SyncProgress  # noqa: Y015
+
+@_typing.final
+class Alias(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    model_id: _builtins.str
+    """empty when it is removed"""
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alias: _TypeAlias = Alias  # noqa: Y015
+
+@_typing.final
+class SetModelDefaultsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    DEFAULTS_JSON_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    defaults_json: _builtins.bytes
+    """an object; `{}`: none"""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        defaults_json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults_json", b"defaults_json", "model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetModelDefaultsRequest: _TypeAlias = SetModelDefaultsRequest  # noqa: Y015
+
+@_typing.final
+class SetRouteRequest(_message.Message):
+    """Sets the route of this provider and upstream id, or adds it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    UPSTREAM_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    PRICE_JSON_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    provider: _builtins.str
+    upstream_id: _builtins.str
+    order: _builtins.int
+    weight: _builtins.int
+    """0 counts as 1"""
+    price_json: _builtins.bytes
+    """empty: the model's price"""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        upstream_id: _builtins.str = ...,
+        order: _builtins.int = ...,
+        weight: _builtins.int = ...,
+        price_json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "order", b"order", "price_json", b"price_json", "provider", b"provider", "upstream_id", b"upstream_id", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRouteRequest: _TypeAlias = SetRouteRequest  # noqa: Y015
+
+@_typing.final
+class RemoveRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    UPSTREAM_ID_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    provider: _builtins.str
+    upstream_id: _builtins.str
+    """empty: every route of the provider"""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        upstream_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "provider", b"provider", "upstream_id", b"upstream_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveRouteRequest: _TypeAlias = RemoveRouteRequest  # noqa: Y015
 
 @_typing.final
 class RequestRef(_message.Message):

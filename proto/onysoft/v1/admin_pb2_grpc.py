@@ -184,8 +184,58 @@ class AdminStub:
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelList.FromString,
                 _registered_method=True)
+        self.ShowModel = channel.unary_unary(
+                '/onysoft.v1.Admin/ShowModel',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelHistory.FromString,
+                _registered_method=True)
+        self.SyncModels = channel.unary_stream(
+                '/onysoft.v1.Admin/SyncModels',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SyncModelsRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SyncProgress.FromString,
+                _registered_method=True)
+        self.ActivateModel = channel.unary_unary(
+                '/onysoft.v1.Admin/ActivateModel',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+                _registered_method=True)
+        self.DeactivateModel = channel.unary_unary(
+                '/onysoft.v1.Admin/DeactivateModel',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/onysoft.v1.Admin/SetAlias',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.FromString,
+                _registered_method=True)
+        self.RemoveAlias = channel.unary_unary(
+                '/onysoft.v1.Admin/RemoveAlias',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.FromString,
+                _registered_method=True)
+        self.SetModelDefaults = channel.unary_unary(
+                '/onysoft.v1.Admin/SetModelDefaults',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetModelDefaultsRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+                _registered_method=True)
+        self.SetRoute = channel.unary_unary(
+                '/onysoft.v1.Admin/SetRoute',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetRouteRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+                _registered_method=True)
+        self.RemoveRoute = channel.unary_unary(
+                '/onysoft.v1.Admin/RemoveRoute',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RemoveRouteRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+                _registered_method=True)
         self.ShowRequest = channel.unary_unary(
                 '/onysoft.v1.Admin/ShowRequest',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.FromString,
+                _registered_method=True)
+        self.ExplainRequest = channel.unary_unary(
+                '/onysoft.v1.Admin/ExplainRequest',
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.FromString,
                 _registered_method=True)
@@ -383,7 +433,67 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShowModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SyncModels(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeactivateModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveAlias(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetModelDefaults(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRoute(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveRoute(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ShowRequest(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainRequest(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -549,8 +659,58 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListModelsRequest.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelList.SerializeToString,
             ),
+            'ShowModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowModel,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelHistory.SerializeToString,
+            ),
+            'SyncModels': grpc.unary_stream_rpc_method_handler(
+                    servicer.SyncModels,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SyncModelsRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SyncProgress.SerializeToString,
+            ),
+            'ActivateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateModel,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.SerializeToString,
+            ),
+            'DeactivateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeactivateModel,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.SerializeToString,
+            ),
+            'RemoveAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveAlias,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.SerializeToString,
+            ),
+            'SetModelDefaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetModelDefaults,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetModelDefaultsRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.SerializeToString,
+            ),
+            'SetRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRoute,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.SetRouteRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.SerializeToString,
+            ),
+            'RemoveRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveRoute,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RemoveRouteRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.SerializeToString,
+            ),
             'ShowRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.ShowRequest,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.SerializeToString,
+            ),
+            'ExplainRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRequest,
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.SerializeToString,
             ),
@@ -1364,6 +1524,249 @@ class Admin:
             _registered_method=True)
 
     @staticmethod
+    def ShowModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ShowModel',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelHistory.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SyncModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/onysoft.v1.Admin/SyncModels',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.SyncModelsRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.SyncProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ActivateModel',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeactivateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/DeactivateModel',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/SetAlias',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/RemoveAlias',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Alias.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetModelDefaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/SetModelDefaults',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.SetModelDefaultsRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/SetRoute',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.SetRouteRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/RemoveRoute',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.RemoveRouteRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ShowRequest(request,
             target,
             options=(),
@@ -1378,6 +1781,33 @@ class Admin:
             request,
             target,
             '/onysoft.v1.Admin/ShowRequest',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ExplainRequest',
             proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.SerializeToString,
             proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.FromString,
             options,

@@ -67,7 +67,17 @@ class AdminStub:
     ConfirmFxRate: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ConfirmFxRateRequest, _admin_pb2.FxRate]
     ListFxRates: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListFxRatesRequest, _admin_pb2.FxRateList]
     ListModels: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListModelsRequest, _admin_pb2.ModelList]
+    ShowModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.ModelHistory]
+    SyncModels: _grpc.UnaryStreamMultiCallable[_admin_pb2.SyncModelsRequest, _admin_pb2.SyncProgress]
+    ActivateModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.Model]
+    DeactivateModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.Model]
+    SetAlias: _grpc.UnaryUnaryMultiCallable[_admin_pb2.Alias, _admin_pb2.Alias]
+    RemoveAlias: _grpc.UnaryUnaryMultiCallable[_admin_pb2.Alias, _admin_pb2.Alias]
+    SetModelDefaults: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetModelDefaultsRequest, _admin_pb2.Model]
+    SetRoute: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetRouteRequest, _admin_pb2.Model]
+    RemoveRoute: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RemoveRouteRequest, _admin_pb2.Model]
     ShowRequest: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]
+    ExplainRequest: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]
     TailLedger: _grpc.UnaryStreamMultiCallable[_admin_pb2.TailLedgerRequest, _admin_pb2.LedgerEntry]
     VerifyLedger: _grpc.UnaryStreamMultiCallable[_admin_pb2.VerifyLedgerRequest, _admin_pb2.VerifyProgress]
 
@@ -110,7 +120,17 @@ class AdminAsyncStub(AdminStub):
     ConfirmFxRate: _aio.UnaryUnaryMultiCallable[_admin_pb2.ConfirmFxRateRequest, _admin_pb2.FxRate]  # type: ignore[assignment]
     ListFxRates: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListFxRatesRequest, _admin_pb2.FxRateList]  # type: ignore[assignment]
     ListModels: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListModelsRequest, _admin_pb2.ModelList]  # type: ignore[assignment]
+    ShowModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.ModelHistory]  # type: ignore[assignment]
+    SyncModels: _aio.UnaryStreamMultiCallable[_admin_pb2.SyncModelsRequest, _admin_pb2.SyncProgress]  # type: ignore[assignment]
+    ActivateModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.Model]  # type: ignore[assignment]
+    DeactivateModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.Model]  # type: ignore[assignment]
+    SetAlias: _aio.UnaryUnaryMultiCallable[_admin_pb2.Alias, _admin_pb2.Alias]  # type: ignore[assignment]
+    RemoveAlias: _aio.UnaryUnaryMultiCallable[_admin_pb2.Alias, _admin_pb2.Alias]  # type: ignore[assignment]
+    SetModelDefaults: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetModelDefaultsRequest, _admin_pb2.Model]  # type: ignore[assignment]
+    SetRoute: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetRouteRequest, _admin_pb2.Model]  # type: ignore[assignment]
+    RemoveRoute: _aio.UnaryUnaryMultiCallable[_admin_pb2.RemoveRouteRequest, _admin_pb2.Model]  # type: ignore[assignment]
     ShowRequest: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]  # type: ignore[assignment]
+    ExplainRequest: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]  # type: ignore[assignment]
     TailLedger: _aio.UnaryStreamMultiCallable[_admin_pb2.TailLedgerRequest, _admin_pb2.LedgerEntry]  # type: ignore[assignment]
     VerifyLedger: _aio.UnaryStreamMultiCallable[_admin_pb2.VerifyLedgerRequest, _admin_pb2.VerifyProgress]  # type: ignore[assignment]
 
@@ -326,7 +346,77 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.ModelList, _abc.Awaitable[_admin_pb2.ModelList]]: ...
 
     @_abc_1.abstractmethod
+    def ShowModel(
+        self,
+        request: _admin_pb2.ModelRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ModelHistory, _abc.Awaitable[_admin_pb2.ModelHistory]]: ...
+
+    @_abc_1.abstractmethod
+    def SyncModels(
+        self,
+        request: _admin_pb2.SyncModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.SyncProgress], _abc.AsyncIterator[_admin_pb2.SyncProgress]]: ...
+
+    @_abc_1.abstractmethod
+    def ActivateModel(
+        self,
+        request: _admin_pb2.ModelRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Model, _abc.Awaitable[_admin_pb2.Model]]: ...
+
+    @_abc_1.abstractmethod
+    def DeactivateModel(
+        self,
+        request: _admin_pb2.ModelRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Model, _abc.Awaitable[_admin_pb2.Model]]: ...
+
+    @_abc_1.abstractmethod
+    def SetAlias(
+        self,
+        request: _admin_pb2.Alias,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Alias, _abc.Awaitable[_admin_pb2.Alias]]: ...
+
+    @_abc_1.abstractmethod
+    def RemoveAlias(
+        self,
+        request: _admin_pb2.Alias,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Alias, _abc.Awaitable[_admin_pb2.Alias]]: ...
+
+    @_abc_1.abstractmethod
+    def SetModelDefaults(
+        self,
+        request: _admin_pb2.SetModelDefaultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Model, _abc.Awaitable[_admin_pb2.Model]]: ...
+
+    @_abc_1.abstractmethod
+    def SetRoute(
+        self,
+        request: _admin_pb2.SetRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Model, _abc.Awaitable[_admin_pb2.Model]]: ...
+
+    @_abc_1.abstractmethod
+    def RemoveRoute(
+        self,
+        request: _admin_pb2.RemoveRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Model, _abc.Awaitable[_admin_pb2.Model]]: ...
+
+    @_abc_1.abstractmethod
     def ShowRequest(
+        self,
+        request: _admin_pb2.RequestRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RequestStory, _abc.Awaitable[_admin_pb2.RequestStory]]: ...
+
+    @_abc_1.abstractmethod
+    def ExplainRequest(
         self,
         request: _admin_pb2.RequestRef,
         context: _ServicerContext,

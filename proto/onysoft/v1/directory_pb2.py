@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n proto/onysoft/v1/directory.proto\x12\nonysoft.v1\"\x9e\x01\n\tKeyRecord\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x12\n\naccount_id\x18\x02 \x01(\x0c\x12\x11\n\tpartition\x18\x03 \x01(\r\x12\x0f\n\x07revoked\x18\x04 \x01(\x08\x12\x10\n\x08position\x18\x05 \x01(\x04\x12\x13\n\x0b\x61llowed_ips\x18\x06 \x03(\t\x12\x12\n\nexpires_ms\x18\x07 \x01(\x04\x12\x0e\n\x06secret\x18\x08 \x01(\r\"\x7f\n\x0bModelRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\x12\x15\n\rprice_version\x18\x05 \x01(\x0c\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x10\n\x08\x61lias_of\x18\x07 \x01(\t\"\x1c\n\x0bLabelRecord\x12\r\n\x05label\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n proto/onysoft/v1/directory.proto\x12\nonysoft.v1\"\x9e\x01\n\tKeyRecord\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x12\n\naccount_id\x18\x02 \x01(\x0c\x12\x11\n\tpartition\x18\x03 \x01(\r\x12\x0f\n\x07revoked\x18\x04 \x01(\x08\x12\x10\n\x08position\x18\x05 \x01(\x04\x12\x13\n\x0b\x61llowed_ips\x18\x06 \x03(\t\x12\x12\n\nexpires_ms\x18\x07 \x01(\x04\x12\x0e\n\x06secret\x18\x08 \x01(\r\"\x91\x01\n\x0bModelRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\x12\x15\n\rprice_version\x18\x05 \x01(\x0c\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x10\n\x08\x61lias_of\x18\x07 \x01(\t\x12\x10\n\x08position\x18\x08 \x01(\x04\"\x1c\n\x0bLabelRecord\x12\r\n\x05label\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_KEYRECORD']._serialized_start=49
   _globals['_KEYRECORD']._serialized_end=207
-  _globals['_MODELRECORD']._serialized_start=209
-  _globals['_MODELRECORD']._serialized_end=336
-  _globals['_LABELRECORD']._serialized_start=338
-  _globals['_LABELRECORD']._serialized_end=366
+  _globals['_MODELRECORD']._serialized_start=210
+  _globals['_MODELRECORD']._serialized_end=355
+  _globals['_LABELRECORD']._serialized_start=357
+  _globals['_LABELRECORD']._serialized_end=385
 # @@protoc_insertion_point(module_scope)

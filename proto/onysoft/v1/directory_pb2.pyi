@@ -82,6 +82,7 @@ class ModelRecord(_message.Message):
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     ALIAS_OF_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     created: _builtins.int
@@ -91,6 +92,8 @@ class ModelRecord(_message.Message):
     """chat, image, video, audio, voice, music"""
     alias_of: _builtins.str
     """the id is another name for this model"""
+    position: _builtins.int
+    """of the event behind it; an older record never replaces a newer one"""
     def __init__(
         self,
         *,
@@ -101,10 +104,11 @@ class ModelRecord(_message.Message):
         price_version: _builtins.bytes = ...,
         kind: _builtins.str = ...,
         alias_of: _builtins.str = ...,
+        position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "alias_of", b"alias_of", "created", b"created", "id", b"id", "kind", b"kind", "name", b"name", "price_version", b"price_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "alias_of", b"alias_of", "created", b"created", "id", b"id", "kind", b"kind", "name", b"name", "position", b"position", "price_version", b"price_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -294,7 +294,7 @@ Global___Control: _TypeAlias = Control  # noqa: Y015
 
 @_typing.final
 class Ask(_message.Message):
-    """On `ask.<what>`, queue group `core` (key, balance, models) or `projections` (request)."""
+    """On `ask.<what>`, queue group `core` (key, balance, models) or `projections` (request, versions of a model)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -303,6 +303,7 @@ class Ask(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     key_hash: _builtins.bytes
     account_id: _builtins.bytes
@@ -310,6 +311,8 @@ class Ask(_message.Message):
     model: _builtins.str
     min_position: _builtins.int
     """wait until the replica has reached this position"""
+    prices: _builtins.bool
+    """of a request: with every price that its settlements name"""
     @_builtins.property
     def usage(self) -> Global___UsageQuestion: ...
     def __init__(
@@ -320,11 +323,12 @@ class Ask(_message.Message):
         request_id: _builtins.bytes = ...,
         model: _builtins.str = ...,
         min_position: _builtins.int = ...,
+        prices: _builtins.bool = ...,
         usage: Global___UsageQuestion | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "min_position", b"min_position", "model", b"model", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "min_position", b"min_position", "model", b"model", "prices", b"prices", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
