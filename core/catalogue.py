@@ -6,7 +6,7 @@ here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import orjson
@@ -55,8 +55,8 @@ class Entry:
     pricing: Mapping[str, Any]
     routes: tuple[Route, ...]
     image_output: bool
-    defaults: Mapping[str, Any]
-    tokenizer: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str = ""
 
     def price_of(self, route: Route) -> Price:
         """What a call over this route costs."""

@@ -18,6 +18,9 @@ VersionRow = tuple[str, int, int, int, bytes]
 """Model id, position, index in the batch, the log's time (ms), the version (ModelSet)."""
 
 PUBLISHED_AT_ONCE = 64
+LEDGER_KINDS = frozenset({"", "chat"})
+"""Kinds of records that are the ledger's catalogue's alone; others are offered by the cores themselves."""
+
 KINDS = frozenset({"model_set", "model_activated", "model_deactivated", "alias_set", "alias_removed"})
 
 
@@ -40,7 +43,7 @@ class ModelRecords:
 
     def mend(self, state: State, mirror: DirectoryMirror) -> None:
         """Note what the directory lacks or has wrong. A catalogue without models says nothing about any."""
-        known = mirror.models if state.models else {}
+        known = [name for name, record in mirror.models.items() if state.models and record.kind in LEDGER_KINDS]
         for name in {*state.models, *state.aliases, *known}:
             record = record_of(state, name, 0)
             there = mirror.models.get(name)

@@ -65,10 +65,11 @@ async def test_what_the_directory_has_wrong_is_mended(ledger: Ledger) -> None:
     await ledger.write(model())
     await publish_model(ledger.connection, ModelRecord(id="a/b", active=False))
     await publish_model(ledger.connection, ModelRecord(id="left/over", active=True))
+    await publish_model(ledger.connection, ModelRecord(id="kie/video", active=True, kind="video"))
     projections = Projections(ledger.connection, ledger.settings, ledger.partitions)
     await projections.start()
     known = await directory(ledger.connection)
-    assert (known["a/b"].active, known["left/over"].active) == (True, False)
+    assert (known["a/b"].active, known["left/over"].active, known["kie/video"].active) == (True, False, True)
     await projections.close()
 
 
