@@ -17,7 +17,16 @@ POINTER = PROJECT / ".dev" / "current"
 
 _MARKER = "onysoft-data"
 _LOCK = "lock"
-_OURS = ("nats", "logs", "projections", "files", "secrets.json", "dev.json", "sandbox-journal.jsonl")
+_OURS = (
+    "nats",
+    "logs",
+    "projections",
+    "files",
+    "secrets.json",
+    "dev.json",
+    "sandbox-journal.jsonl",
+    "sandbox-journal.jsonl.tasks",
+)
 _LOCK_PATIENCE_S = 2.0
 _LOCK_RETRY_S = 0.05
 

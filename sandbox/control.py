@@ -6,17 +6,14 @@ A seeded counter decides which calls fail, so that a run can be repeated.
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from sandbox import catalogue
+from sandbox import catalogue, readers
 from sandbox.catalogue import Model
+from sandbox.kie import control as kie_control
+from sandbox.readers import BadControl
 
 WrongContent = Literal["", "not_json", "truncated", "html", "empty"]
 
 _MASK = (1 << 64) - 1
-_RATES_SUM_MAX = 1.0
-
-
-class BadControl(Exception):
-    """The text names the key that was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,64 +68,10 @@ def chance(seed: int, number: int) -> float:
     return _splitmix(_splitmix(seed & _MASK) ^ number) / 2**64
 
 
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise BadControl(f"{name}: a number from 0 is needed")
-    return float(value)
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise BadControl(f"{name}: a whole number from 0 is needed")
-    return value
-
-
-def _tokens(name: str, value: Any) -> int | None:
-    return None if value is None else _whole(name, value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise BadControl(f"{name}: true or false is needed")
-    return value
-
-
-def _rate(name: str, value: Any) -> float:
-    rate = _number(name, value)
-    if rate > 1:
-        raise BadControl(f"{name}: a rate from 0 to 1 is needed")
-    return rate
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise BadControl(f"{name}: a string is needed")
-    return value
-
-
-def _rates(name: str, value: Any) -> dict[int, float]:
-    if not isinstance(value, dict):
-        raise BadControl(f"{name}: an object of status and rate is needed")
-    rates = {}
-    for status, rate in value.items():
-        if not (status.isascii() and status.isdigit() and 400 <= int(status) <= 599):
-            raise BadControl(f"{name}: {status} is not an error status")
-        rates[int(status)] = _rate(name, rate)
-    if sum(rates.values()) > _RATES_SUM_MAX + 1e-9:
-        raise BadControl(f"{name}: the rates' sum is over 1")
-    return rates
-
-
 def _content(name: str, value: Any) -> str:
     if value not in ("", "not_json", "truncated", "html", "empty"):
         raise BadControl(f"{name}: not_json, truncated, html, empty or an empty string is needed")
     return str(value)
-
-
-def _ids(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise BadControl(f"{name}: a list of model ids is needed")
-    return tuple(value)
 
 
 def _changes(value: Any) -> dict[str, Any]:
@@ -138,21 +81,21 @@ def _changes(value: Any) -> dict[str, Any]:
 
 
 _READERS: dict[str, Any] = {
-    "error_rates": _rates,
-    "retry_after_s": _whole,
-    "drop_before_headers": _rate,
-    "error_after_tokens": _tokens,
-    "drop_after_tokens": _tokens,
-    "stall_after_tokens": _tokens,
+    "error_rates": readers.rates,
+    "retry_after_s": readers.whole,
+    "drop_before_headers": readers.rate,
+    "error_after_tokens": readers.tokens,
+    "drop_after_tokens": readers.tokens,
+    "stall_after_tokens": readers.tokens,
     "wrong_content": _content,
-    "seed": _whole,
-    "require_key": _text,
-    "only_models": _ids,
-    "latency_ms": _number,
-    "jitter_ms": _number,
-    "first_token_ms": _number,
-    "tokens_per_second": _number,
-    "generation_404_ms": _number,
+    "seed": readers.whole,
+    "require_key": readers.text,
+    "only_models": readers.ids,
+    "latency_ms": readers.number,
+    "jitter_ms": readers.number,
+    "first_token_ms": readers.number,
+    "tokens_per_second": readers.number,
+    "generation_404_ms": readers.number,
 }
 
 
@@ -166,6 +109,8 @@ class Control:
         self.models = models or {}
         self._own_models = dict(self.models)
         self._changes: dict[str, Any] = {}
+        self.kie = kie_control.KieFaults()
+        self.kie_draws = kie_control.Draws(chance)
         self._use(Faults(), Pace())
 
     def _use(self, faults: Faults, pace: Pace) -> None:
@@ -184,10 +129,11 @@ class Control:
             raise BadControl("control: an object is needed")
         wanted = dict(wanted)
         changes = _changes(wanted.pop("models", {}))
+        kie = kie_control.read(wanted.pop("kie", {}))
         unknown = sorted(set(wanted) - set(_FAULT_FIELDS) - set(_PACE_FIELDS))
         if unknown:
             raise BadControl(f"{unknown[0]}: unknown key")
-        values = {name: _READERS.get(name, _flag)(name, value) for name, value in wanted.items()}
+        values = {name: _READERS.get(name, readers.flag)(name, value) for name, value in wanted.items()}
         faults = replace(Faults(), **{name: values[name] for name in values if name in _FAULT_FIELDS})
         pace = replace(Pace(), **{name: values[name] for name in values if name in _PACE_FIELDS})
         try:
@@ -197,6 +143,8 @@ class Control:
         self.models.clear()
         self.models.update(models)
         self._changes = changes
+        self.kie = kie
+        self.kie_draws.restart(kie.seed)
         self._use(faults, pace)
 
     def shown(self) -> dict[str, Any]:
@@ -206,6 +154,7 @@ class Control:
         shown["error_rates"] = {str(status): rate for status, rate in self._faults.error_rates.items()}
         shown["require_key"] = "(set)" if self.pace.require_key else ""
         shown["models"] = self._changes
+        shown["kie"] = kie_control.shown(self.kie)
         return shown
 
     def faults_for(self, model_id: str) -> Faults:

@@ -9,10 +9,13 @@ from runtime.settings import Settings
 from sandbox import catalogue
 from sandbox.control import Control
 from sandbox.journal import Journal
+from sandbox.kie.service import Kie
 from sandbox.protocol import Connection
 from sandbox.routes import Routes
 
 BACKLOG = 1_024
+TASKS_SUFFIX = ".tasks"
+"""What the media tasks' file is called after the journal's."""
 
 
 class Sandbox:
@@ -22,21 +25,29 @@ class Sandbox:
         self._settings = settings
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._routes: Routes
 
     async def start(self) -> int:
         """Listen, and return the port.
 
         Raises OSError when the address is taken or the journal's file cannot be opened.
         """
-        self._journal = Journal(self._settings.sandbox_journal_path)
-        routes = Routes(Control(catalogue.load()), self._journal)
+        settings = self._settings
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(routes, self.connections),
-            self._settings.sandbox_host,
-            self._settings.sandbox_port,
+            lambda: Connection(self._routes, self.connections),
+            settings.sandbox_host,
+            settings.sandbox_port,
             backlog=BACKLOG,
+            start_serving=False,
         )
         port: int = self._server.sockets[0].getsockname()[1]
+        path = settings.sandbox_journal_path
+        self._journal = Journal(path)
+        control = Control(catalogue.load())
+        self._kie = Kie(control, path and f"{path}{TASKS_SUFFIX}", f"http://{_reachable(settings.sandbox_host)}:{port}")
+        self._routes = Routes(control, self._journal, self._kie)
+        self._kie.resume()
+        await self._server.start_serving()
         return port
 
     async def stop(self) -> None:
@@ -46,7 +57,13 @@ class Sandbox:
         self._server.close()
         for connection in list(self.connections):
             connection.abort()
+        self._kie.stop()
         self._journal.close()
+
+
+def _reachable(host: str) -> str:
+    """An address for URLs that others on this machine open."""
+    return "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

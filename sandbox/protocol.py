@@ -26,7 +26,7 @@ _JSON = b"application/json"
 class Request:
     """One request, whole."""
 
-    __slots__ = ("authorization", "body", "keep_alive", "method", "path", "query", "traceparent")
+    __slots__ = ("authorization", "body", "content_type", "keep_alive", "method", "path", "query", "traceparent")
 
     def __init__(self, method: bytes, url: bytes, keep_alive: bool) -> None:
         path, _, query = url.partition(b"?")
@@ -36,6 +36,7 @@ class Request:
         self.keep_alive = keep_alive
         self.authorization = b""
         self.traceparent = b""
+        self.content_type = b""
         self.body = b""
 
 
@@ -77,6 +78,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._authorization = b""
         self._traceparent = b""
+        self._content_type = b""
         self._expects_continue = False
         self._in_head = True
         self._head_bytes = 0
@@ -151,6 +153,8 @@ class Connection(asyncio.Protocol):
             self._traceparent = value
         elif size == 14 and name.lower() == b"content-length":
             self._too_large = len(value) > _LENGTH_DIGITS_MAX or int(value) > BODY_BYTES_MAX
+        elif size == 12 and name.lower() == b"content-type":
+            self._content_type = value
         elif size == 6 and name.lower() == b"expect":
             self._expects_continue = True
 
@@ -172,6 +176,7 @@ class Connection(asyncio.Protocol):
         request = Request(self._parser.get_method(), self._url, self._parser.should_keep_alive())
         request.authorization = self._authorization
         request.traceparent = self._traceparent
+        request.content_type = self._content_type
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._ready.append(request)
         self._fresh()

@@ -9,28 +9,32 @@ from sandbox import bulletin
 from sandbox import catalogue as models
 from sandbox.catalogue import Model
 from sandbox.chat import Chat, authorized, refuse
-from sandbox.control import BadControl, Control
+from sandbox.control import Control
 from sandbox.generation import unix_ms
 from sandbox.journal import Journal, usage_record
+from sandbox.kie.service import API, FILES, Kie
 from sandbox.pricing import usd_number
 from sandbox.prompt import BadCall
 from sandbox.protocol import Connection, Request
+from sandbox.readers import BadControl
 
 OPENROUTER = "/api/v1"
 OPENAI = "/openai/v1"
 CREDITS_USD = 10_000
 _OPENROUTER_CHAT = b"/api/v1/chat/completions"
 _OPENAI_CHAT = b"/openai/v1/chat/completions"
+_KIE = (f"{API}/".encode(), f"{FILES}/".encode())
 
 
 class Routes:
     """Serves every request of the sandbox."""
 
-    def __init__(self, control: Control, journal: Journal) -> None:
+    def __init__(self, control: Control, journal: Journal, kie: Kie) -> None:
         self._catalogue = control.models
         self._control = control
         self._journal = journal
         self._bulletin = bulletin.Bulletin()
+        self._kie = kie
         self._chat = Chat(control.models, control, journal)
 
     def __call__(self, request: Request, connection: Connection) -> None:
@@ -41,6 +45,9 @@ class Routes:
             if request.path == _OPENAI_CHAT:
                 self._chat.serve(request, connection, openrouter=False)
                 return
+        if request.path.startswith(_KIE):
+            self._kie.serve(request, connection)
+            return
         self._rare(request, connection)
 
     def _rare(self, request: Request, connection: Connection) -> None:
@@ -69,8 +76,13 @@ class Routes:
                 return self._put_control(request.body)
             case b"PUT", "/bulletin":
                 return self._put_bulletin(request.body)
+            case b"GET", "/journal" if query.get("kind") in ("tasks", "credits"):
+                return self._kie.journal(query["kind"], query.get("since_id", ""), _whole(query, "limit"))
             case b"GET", "/journal":
                 return self._journal.listing(query.get("since_id", ""), _whole(query, "limit"))
+            case b"DELETE", "/journal" if query.get("kind") == "tasks":
+                self._kie.tasks.clear()
+                return b"{}"
             case b"DELETE", "/journal":
                 self._journal.clear()
                 return b"{}"

@@ -168,6 +168,7 @@ def _price(model_id: str, spec: Mapping[str, Any]) -> MediaPrice:
         count=spec.get("count", ""),
         count_per=spec.get("count_per", ""),
         count_max=Fraction(spec["count_max"]) if "count_max" in spec else None,
+        count_fixed=Fraction(spec.get("count_fixed", 1)),
         input_field=each_max.get("field", ""),
         input_each_max=Fraction(each_max.get("each_max", 0)),
         extras=tuple(

@@ -120,7 +120,7 @@ def _count(price: MediaPrice, values: Mapping[str, Any]) -> tuple[Fraction, bool
     """How many units, at most, and whether that is certain."""
     value = values.get(price.count) if price.count else None
     if value is None:
-        return (Fraction(1), True) if price.count_max is None else (price.count_max, False)
+        return (price.count_fixed, True) if price.count_max is None else (price.count_max, False)
     if price.unit == "thousand_characters":
         return Fraction(_characters(value), 1_000), True
     count = Fraction(str(value))

@@ -82,7 +82,7 @@ class MediaPrice:
     """What one task costs: a row's credits × the count of its unit, and extras.
 
     The count is an input field's value (`count`, divided by `count_per` where there is one), or at most `count_max`
-    where the request does not say, or 1. Each source in `input_field` adds at most `input_each_max` to it.
+    where the request does not say, or `count_fixed`. Each source in `input_field` adds at most `input_each_max` to it.
     `settled_by_provider`: the request gives an upper bound only, and the provider's own figure is the price.
     `assumed` says what of it nobody stated.
     """
@@ -92,6 +92,7 @@ class MediaPrice:
     count: str = ""
     count_per: str = ""
     count_max: Fraction | None = None
+    count_fixed: Fraction = Fraction(1)
     input_field: str = ""
     input_each_max: Fraction = Fraction(0)
     extras: tuple[ExtraPrice, ...] = ()

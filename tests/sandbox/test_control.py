@@ -8,7 +8,8 @@ import aiohttp
 import orjson
 import pytest
 
-from sandbox.control import BadControl, Control
+from sandbox.control import Control
+from sandbox.readers import BadControl
 from tests.sandbox.conftest import Client, until
 from tests.sandbox.test_stream import events
 
