@@ -106,6 +106,6 @@ class Asks:
 
     def _with_limit(self, account: Account, body: bytes) -> work_pb2.Answer:
         now_ms = max(self._replica.state.time_ms, time.time_ns() // 1_000_000)
-        outcome = describe_limit(Outcome(Code.APPLIED), account, account.lineage, windows_of(now_ms))
+        outcome = describe_limit(Outcome(Code.APPLIED), account, account.lineage, "", windows_of(now_ms))
         limit = work_pb2.RateLimit(limit=outcome.limit, remaining=outcome.remaining, reset_s=outcome.reset_s)
         return work_pb2.Answer(json=body, rate_limit=limit)

@@ -204,11 +204,11 @@ class ChatCall:
         windows = windows_of(now_ms := self._now_ms())
         caller = find_caller(self._replica.state, opened.account_id, opened.key_id)
         if caller is None:
-            return describe_limit(Outcome(Code.KEY_REFUSED), account, account.lineage, windows)
+            return describe_limit(Outcome(Code.KEY_REFUSED), account, account.lineage, opened.model, windows)
         refused = why_refused(caller, opened, windows, now_ms, counted=self.attempt == 1)
         if refused is None:
             return None
-        return describe_limit(Outcome(refused.code), account, caller.owners, windows, refused.reset_s)
+        return describe_limit(Outcome(refused.code), account, caller.owners, opened.model, windows, refused.reset_s)
 
     def _opening(self, entry: Entry, hold: Hold) -> pb.Event:
         event = pb.Event()

@@ -11,13 +11,13 @@ from core.admin.accounts import KINDS, kind_text
 from core.admin.answers import Rejected, answers
 from core.admin.desk import Subject
 from core.ledger.accounts import Key
+from core.ledger.rules_v2 import GRACE_MS_MAX
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from runtime import ids
 
 KEY_PREFIX = "sk-ony-"
 KEY_RANDOM_BYTES = 24
-GRACE_MS_MAX = 30 * 86_400_000
 
 _WITHOUT_KEYS = (ledger.ORGANISATION, ledger.PARTNER)
 

@@ -12,11 +12,20 @@ from core.ledger.outcome import Code, Outcome
 from core.ledger.requests import SETTLED_ATTEMPT, Request
 from core.ledger.rules import Handler
 from core.ledger.state import State
-from core.ledger.verdicts import Caller, cover, describe_limit, find_caller, why_refused
+from core.ledger.verdicts import (
+    Caller,
+    cover,
+    describe_limit,
+    find_caller,
+    others_reach_token_limit,
+    why_refused,
+)
 from core.ledger.windows import DAY_MS
 from proto.onysoft.v1 import ledger_pb2 as pb
 
 TASK_LEASE_MS_MAX = 7 * DAY_MS
+HOLD_TOKENS_MAX = 2**40
+"""Tokens that one request may hold: far beyond any context, and far below what the state can store."""
 
 
 def _request_opened(state: State, event: pb.RequestOpened) -> Outcome:
@@ -31,7 +40,7 @@ def _request_opened(state: State, event: pb.RequestOpened) -> Outcome:
     superseded = _supersede(state, before) if before is not None else 0
     caller = find_caller(state, event.account_id, event.key_id)
     if caller is None:
-        outcome = describe_limit(Outcome(Code.KEY_REFUSED), account, account.lineage, state.windows)
+        outcome = describe_limit(Outcome(Code.KEY_REFUSED), account, account.lineage, event.model, state.windows)
     else:
         outcome = _decide(state, caller, event, counted=before is None)
     outcome.superseded = superseded
@@ -41,7 +50,7 @@ def _request_opened(state: State, event: pb.RequestOpened) -> Outcome:
 def _is_well_formed(event: pb.RequestOpened, account: Account) -> bool:
     if len(event.request_id) != 12 or not 0 < event.attempt < SETTLED_ATTEMPT or not event.lease_ms:
         return False
-    if event.hold_nano < 0 or event.parent_hold_nano < 0:
+    if event.hold_nano < 0 or event.parent_hold_nano < 0 or event.hold_tokens > HOLD_TOKENS_MAX:
         return False
     if account.payer is None:
         return not event.parent_hold_nano
@@ -65,7 +74,7 @@ def _decide(state: State, caller: Caller, event: pb.RequestOpened, counted: bool
         outcome = Outcome(Code.ADMITTED)
         _admit(state, caller, event, counted)
     reset_s = 0 if refused is None else refused.reset_s
-    return describe_limit(outcome, caller.account, caller.owners, state.windows, reset_s)
+    return describe_limit(outcome, caller.account, caller.owners, event.model, state.windows, reset_s)
 
 
 def _admit(state: State, caller: Caller, event: pb.RequestOpened, counted: bool) -> None:
@@ -90,7 +99,8 @@ def _admit(state: State, caller: Caller, event: pb.RequestOpened, counted: bool)
 
 
 def _touch_lineage(state: State, account: Account, key_id: bytes) -> None:
-    state.dirty_keys.add(key_id)
+    if key_id:  # what rules version 1 opened names none
+        state.dirty_keys.add(key_id)
     for each in account.lineage:
         state.dirty_accounts.add(each.account_id)
 
@@ -109,15 +119,20 @@ def _hold_extended(state: State, event: pb.HoldExtended) -> Outcome:
     account = state.accounts[request.account_id]
     if event.add_nano < 0 or event.add_parent_nano < 0 or not event.lease_ms:
         return Outcome(Code.INVALID)
+    if request.hold_tokens + event.add_tokens > HOLD_TOKENS_MAX:
+        return Outcome(Code.INVALID)
     if account.payer is None and event.add_parent_nano:
         return Outcome(Code.INVALID)
     if cover(account, event.add_nano, event.add_parent_nano) is not None:
+        return Outcome(Code.EXTENSION_REFUSED)
+    if event.add_tokens and others_reach_token_limit(holds.owners_of(state, request), request, state.windows):
         return Outcome(Code.EXTENSION_REFUSED)
     request.hold_nano += event.add_nano
     request.parent_hold_nano += event.add_parent_nano
     request.hold_tokens += event.add_tokens
     holds.extend(state, request, event.add_nano, event.add_parent_nano, event.add_tokens)
     _lengthen(state, request, event.lease_ms)
+    _touch_lineage(state, account, request.key_id)
     _check_legs(account)
     return Outcome(Code.EXTENDED)
 
@@ -167,7 +182,7 @@ def _request_settled(state: State, event: pb.RequestSettled) -> Outcome:
     _touch_lineage(state, account, request.key_id)
     _check_legs(account)
     owners = tuple(holds.owners_of(state, request)) or account.lineage
-    return describe_limit(outcome, account, owners, state.windows)
+    return describe_limit(outcome, account, owners, request.model, state.windows)
 
 
 def _charge(account: Account, charge_nano: int, given_up: bool, outcome: Outcome) -> Outcome:

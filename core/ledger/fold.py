@@ -95,10 +95,9 @@ def _forget(state: State, time_ms: int) -> None:
 
 def _forget_uses(state: State) -> None:
     """Once a month: drop the counters of windows that are over."""
-    for owner in (*state.accounts.values(), *state.keys.values()):
-        owner.forget_uses_before(state.windows.month)
-    state.dirty_accounts.update(state.accounts)
-    state.dirty_keys.update(state.keys)
+    month = state.windows.month
+    state.dirty_accounts.update(each.account_id for each in state.accounts.values() if each.forget_uses_before(month))
+    state.dirty_keys.update(each.key_id for each in state.keys.values() if each.forget_uses_before(month))
 
 
 def _why_ignored(state: State, batch: LedgerBatch, partition: int, time_ms: int) -> Code | None:

@@ -28,7 +28,7 @@ class Code(IntEnum):
     STALE_ATTEMPT = 18  # this attempt or a later one is open
 
     EXTENDED = 20
-    EXTENSION_REFUSED = 21  # the free balance does not cover it; the hold stays as it was
+    EXTENSION_REFUSED = 21  # not covered, or other calls have reached a token limit; the hold stays as it was
 
     SETTLED = 30
     SETTLED_LATE = 31  # after expiry: charged from what was free

@@ -39,6 +39,11 @@ _WHOLE = frozenset({LimitKind.REQUESTS_PER_MINUTE, LimitKind.REQUESTS_PER_DAY})
 """Under `*` these bound every call of the owner, beside a more specific limit of the same kind."""
 
 
+def is_whole(kind: LimitKind, pattern: str) -> bool:
+    """Is this a limit on all of the owner's calls together?"""
+    return kind in _WHOLE and pattern == EVERY
+
+
 class Use:
     """What one owner has used of one model, in the windows that are named by their numbers."""
 
@@ -168,7 +173,7 @@ class Owner:
 
     def set_limit(self, kind: LimitKind, pattern: str, most: int) -> None:
         """Set a limit, or remove it with 0. `regauge` must follow."""
-        if kind in _WHOLE and pattern == EVERY:
+        if is_whole(kind, pattern):
             if kind is LimitKind.REQUESTS_PER_MINUTE:
                 self.requests_per_minute = most
             else:
@@ -192,6 +197,8 @@ class Owner:
 
     def gauges_of(self, model: str) -> tuple[Gauge, ...]:
         """The limits that govern a model, in the order in which they are looked at."""
+        if not self._gauges:
+            return ()
         found = self._governing.get(model)
         if found is None:
             found = self._governing[model] = self._find_gauges(model)
@@ -255,13 +262,15 @@ class Owner:
                 if gauge.kind not in _OF_REQUESTS:
                     gauge.count(tokens, windows)
 
-    def forget_uses_before(self, month: int) -> None:
-        """Drop what no window can need any more."""
-        for model in [model for model, use in self.uses.items() if use.month < month and not use.held_tokens]:
+    def forget_uses_before(self, month: int) -> bool:
+        """Drop what no window can need any more; was there anything?"""
+        self._governing.clear()  # it has models of refused calls too, which have no use
+        over = [model for model, use in self.uses.items() if use.month < month and not use.held_tokens]
+        for model in over:
             use = self.uses.pop(model)
             self._uses_sum = (self._uses_sum - use.leaf) % MODULUS
             self.dirty_uses.discard(model)
-            self._governing.pop(model, None)
+        return bool(over)
 
     def change_blocks(self, pattern: str, blocked: bool) -> None:
         """Block a pattern of models, or unblock it."""

@@ -11,14 +11,18 @@ from core.ledger.calls_v2 import CALLS
 from core.ledger.holds import check
 from core.ledger.money import MAX_NANO
 from core.ledger.outcome import Code, Outcome
-from core.ledger.owners import KINDS, LIMITS_MAX, LimitKind, Owner
+from core.ledger.owners import KINDS, LIMITS_MAX, LimitKind, Owner, is_whole
 from core.ledger.patterns import EVERY, is_valid
 from core.ledger.records import Model, Rate
 from core.ledger.state import State
+from core.ledger.windows import DAY_MS
 from proto.onysoft.v1 import ledger_pb2 as pb
 
 ALLOWED_MAX = 100
 """Models, and as many address ranges, that a key's policy may name."""
+
+GRACE_MS_MAX = 30 * DAY_MS
+"""How long a key's secret may live on after a rotation."""
 
 TEXT_CHARACTERS_MAX = 200
 MODELS_MAX = 20_000
@@ -37,9 +41,11 @@ _MOVED = "\0moved\0"
 
 
 def _account_opened(state: State, event: pb.AccountOpened) -> Outcome:
-    if event.account_id in state.accounts:
+    if event.account_id in state.accounts or event.account_id in state.keys:
         return Outcome(Code.EXISTS)
     if len(event.account_id) != 12 or event.currency not in rules.CURRENCIES or event.kind not in _KINDS:
+        return Outcome(Code.INVALID)
+    if event.markup_bps > MARKUP_BPS_MAX:
         return Outcome(Code.INVALID)
     parent = state.accounts.get(event.parent_id)
     if event.parent_id and parent is None:
@@ -84,6 +90,8 @@ def _credit_moved(state: State, event: pb.CreditMoved) -> Outcome:
         return Outcome(Code.NOT_FOUND)
     if giver is taker or giver.root_id != taker.root_id or not event.reference:
         return Outcome(Code.INVALID)
+    if giver.currency == taker.currency and event.amount_nano != event.to_amount_nano:
+        return Outcome(Code.INVALID)  # would make money, or lose it
     if min(event.amount_nano, event.to_amount_nano) <= 0 or taker.credits_nano + event.to_amount_nano > MAX_NANO:
         return Outcome(Code.INVALID)
     reference = _MOVED + event.reference
@@ -111,6 +119,8 @@ def _is_policy_valid(policy: pb.KeyPolicy) -> bool:
 def _key_issued(state: State, event: pb.KeyIssued) -> Outcome:
     if not _is_policy_valid(event.policy):
         return Outcome(Code.INVALID)
+    if event.key_id in state.accounts:
+        return Outcome(Code.EXISTS)  # a limit on this id would be the account's
     outcome = rules.VERSION_1["key_issued"](state, event)
     if outcome.code is Code.APPLIED:
         state.keys[event.key_id].adopt_policy(event.policy)
@@ -134,7 +144,7 @@ def _key_rotated(state: State, event: pb.KeyRotated) -> Outcome:
         return Outcome(Code.NOT_FOUND)
     if event.key_hash in state.keys_by_hash:
         return Outcome(Code.EXISTS)
-    if len(event.key_hash) != 32 or key.revoked:
+    if len(event.key_hash) != 32 or key.revoked or event.grace_ms > GRACE_MS_MAX:
         return Outcome(Code.INVALID)
     if key.old_hash:
         del state.keys_by_hash[key.old_hash]
@@ -178,8 +188,8 @@ def _touch(state: State, owner: Account | Key) -> None:
 
 
 def _set_limits(state: State, owner: Account | Key, pattern: str, limits: Sequence[tuple[LimitKind, int]]) -> Outcome:
-    new = {(kind, pattern) for kind, most in limits if most} - owner.limits.keys()
-    if len(owner.limits) + len(new) > LIMITS_MAX:
+    wanted = {(kind, pattern) for kind, most in limits if most and not is_whole(kind, pattern)}
+    if len(owner.limits.keys() | wanted) > LIMITS_MAX:
         return Outcome(Code.INVALID)
     for kind, most in limits:
         owner.set_limit(kind, pattern, most)
@@ -232,7 +242,7 @@ def _markup_set(state: State, event: pb.MarkupSet) -> Outcome:
     account = state.accounts.get(event.account_id)
     if account is None:
         return Outcome(Code.NOT_FOUND)
-    full = len(account.markups) >= LIMITS_MAX and event.pattern not in account.markups
+    full = len(account.markups) >= LIMITS_MAX and event.pattern not in (EVERY, *account.markups)
     if not is_valid(event.pattern) or event.markup_bps > MARKUP_BPS_MAX or full:
         return Outcome(Code.INVALID)
     account.set_markup(event.pattern, event.markup_bps)

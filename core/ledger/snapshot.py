@@ -120,7 +120,7 @@ def _owner_to_message(owner: Owner, message: snapshot_pb2.OwnerState) -> None:
 
 
 def restore(state: "State", message: snapshot_pb2.Snapshot) -> None:
-    """Fill a new state. Raises KeyError when the message contradicts itself."""
+    """Fill a new state. Raises LookupError when the message contradicts itself."""
     state.position = message.position
     state.chain_hash = message.chain_hash
     state.enter(message.time_ms)

@@ -164,7 +164,7 @@ class State:
         try:
             snapshot.restore(state, message)
             digest = state.digest()
-        except (KeyError, struct.error):
+        except (LookupError, struct.error):
             raise ValueError(f"the snapshot at position {message.position} contradicts itself") from None
         if digest != message.state_digest:
             raise ValueError(f"the snapshot at position {message.position} does not have the digest it states")

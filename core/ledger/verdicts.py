@@ -11,6 +11,7 @@ from core.ledger.accounts import FREE_CALLS, Account, Key
 from core.ledger.outcome import Code, Outcome
 from core.ledger.owners import LimitKind, Owner
 from core.ledger.patterns import matches
+from core.ledger.requests import Request
 from core.ledger.state import State
 from core.ledger.windows import DAY_MS, Windows, day_end_s, minute_end_s, month_end_s
 from proto.onysoft.v1 import ledger_pb2 as pb
@@ -102,6 +103,20 @@ def _over_limit(caller: Caller, model: str, windows: Windows) -> Refused | None:
     return None if first is None else Refused(_REFUSED_BY[first], window_end_s(first, windows))
 
 
+def others_reach_token_limit(owners: Iterable[Owner], request: Request, windows: Windows) -> bool:
+    """Is a token limit reached even without this running call? Then its hold may not grow.
+
+    Several calls that began with small holds could together pass a limit by far more than one of them. So the one that
+    crossed it may go on to its end, and no other.
+    """
+    return any(
+        gauge.used_now(windows) + gauge.held - request.hold_tokens >= gauge.most
+        for owner in owners
+        for gauge in owner.gauges_of(request.model)
+        if gauge.kind in _OF_TOKENS
+    )
+
+
 def _whole_limit(owner: Owner, windows: Windows) -> LimitKind | None:
     """Which of the limits on all models together the next call would exceed."""
     if 0 < owner.requests_per_minute <= owner.minute_requests and owner.minute == windows.minute:
@@ -130,16 +145,24 @@ def cover(account: Account, hold_nano: int, parent_hold_nano: int) -> Refused | 
 
 
 def describe_limit(
-    outcome: Outcome, account: Account, owners: Iterable[Owner], windows: Windows, reset_s: int = 0
+    outcome: Outcome, account: Account, owners: Iterable[Owner], model: str, windows: Windows, reset_s: int = 0
 ) -> Outcome:
-    """Fills in what rate-limit headers show: of the limits of requests per minute the one with the least left."""
+    """Fills in what rate-limit headers show: of the limits of requests per minute that bound calls of a model the one
+    with the least left. Without a model: of those on all calls."""
     outcome.available_nano = account.available_nano
     outcome.reset_s = reset_s or minute_end_s(windows.minute)
     for owner in owners:
-        most = owner.requests_per_minute
-        if most:
+        if owner.requests_per_minute:
             used = owner.minute_requests if owner.minute == windows.minute else 0
-            remaining = max(0, most - used)
-            if not outcome.limit or remaining < outcome.remaining:
-                outcome.limit, outcome.remaining = most, remaining
+            _show_tighter(outcome, owner.requests_per_minute, used)
+        for gauge in owner.gauges_of(model):
+            if gauge.kind is not LimitKind.REQUESTS_PER_MINUTE:
+                break
+            _show_tighter(outcome, gauge.most, gauge.used_now(windows))
     return outcome
+
+
+def _show_tighter(outcome: Outcome, most: int, used: int) -> None:
+    remaining = max(0, most - used)
+    if not outcome.limit or remaining < outcome.remaining:
+        outcome.limit, outcome.remaining = most, remaining
