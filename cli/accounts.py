@@ -13,7 +13,7 @@ from proto.onysoft.v1.ledger_pb2 import AccountKind, Currency
 
 accounts = typer.Typer(help="Accounts of all kinds, and their money.")
 
-_ACCOUNT_COLUMNS = ("account_id", "name", "kind", "currency", "balance", "held", "available", "suspended", "parent_id")
+_ACCOUNT_COLUMNS = ("account_id", "name", "kind", "currency", "balance", "held", "available", "suspended")
 _PAGE = 500
 
 AccountArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="acc_ and 24 hex digits")]

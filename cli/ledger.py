@@ -111,5 +111,6 @@ def _show_line(session: Session, entry: Shape) -> None:
         return
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["time_ms"] / 1000))
     event = " ".join(f"{name}={value}" for name, value in entry["event"].items())
+    event += f" by={entry['actor']}" if entry["actor"] else ""
     line = f"{entry['position']:>8}  {moment}  {entry['type']}  [bold]{entry['outcome']}[/]  {escape(event)}"
     session.out.print(line, soft_wrap=True)

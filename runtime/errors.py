@@ -93,6 +93,9 @@ _ROWS = (
         "Hizmet şu anda kullanılamıyor. Lütfen yeniden deneyin.",
         "The service is unavailable. Please try again.",
     ),
+    # In a task's status, which is a good answer to a good question.
+    ApiError("generation_failed", 200, "Üretim başarısız oldu.", "The generation failed."),
+    ApiError("generation_expired", 200, "Üretim zamanında tamamlanmadı.", "The generation did not end in time."),
     ApiError("provider_timeout", 504, "Sağlayıcı zamanında yanıt vermedi.", "The provider did not answer in time."),
 )
 

@@ -1,12 +1,21 @@
 """The ledger: where it stands, its events, its verification."""
 
+from typing import Any
+
+import orjson
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from cli.shapes import Shape
 from proto.onysoft.v1 import admin_pb2 as admin
 
-_ID_PREFIXES = {"request_id": "req_", "account_id": "acc_", "key_id": "key_"}
+_ID_PREFIXES = {
+    "request_id": "req_",
+    "key_id": "key_",
+    **dict.fromkeys(("account_id", "parent_id", "from_account_id", "to_account_id"), "acc_"),
+}
+_JSON = ("price", "defaults")
+_SINGLE = (str, bytes, int, float, Message)
 _NANO = 1_000_000_000
 
 
@@ -36,6 +45,7 @@ def entry(message: admin.LedgerEntry) -> Shape:
         "partition": message.partition,
         "type": kind,
         "outcome": message.outcome,
+        "actor": message.event.actor,
         "event": fields(getattr(message.event, kind)) if kind else {},
     }
 
@@ -58,17 +68,25 @@ def verification(message: admin.VerifyProgress) -> Shape:
 
 def fields(message: Message) -> Shape:
     """An event's fields as people write them: ids with a prefix, money and rates as decimals, other bytes in hex."""
-    shaped: Shape = {}
-    for field, value in message.ListFields():
-        if field.type == FieldDescriptor.TYPE_BYTES:
-            shaped[field.name] = _ID_PREFIXES.get(field.name, "") + value.hex()
-        elif field.enum_type is not None:
-            shaped[field.name] = field.enum_type.values_by_number[value].name.lower()
-        elif field.name.endswith("_nano"):
-            shaped[field.name.removesuffix("_nano")] = _decimal(value)
-        else:
-            shaped[field.name] = value
-    return shaped
+    return {field.name.removesuffix("_nano"): _field(field, value) for field, value in message.ListFields()}
+
+
+def _field(field: FieldDescriptor, value: Any) -> Any:
+    if isinstance(value, _SINGLE):
+        return _value(field, value)
+    return [_value(field, each) for each in value]
+
+
+def _value(field: FieldDescriptor, value: Any) -> Any:
+    if isinstance(value, Message):
+        return fields(value)
+    if field.name in _JSON:
+        return orjson.loads(value)
+    if isinstance(value, bytes):
+        return _ID_PREFIXES.get(field.name, "") + value.hex()
+    if field.enum_type is not None:
+        return field.enum_type.values_by_number[value].name.lower()
+    return _decimal(value) if field.name.endswith("_nano") else value
 
 
 def _decimal(nano: int) -> str:

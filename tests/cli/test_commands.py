@@ -179,6 +179,7 @@ ENTRY_JSON = {
     "partition": 0,
     "type": "request_opened",
     "outcome": "admitted",
+    "actor": "",
     "event": {
         "request_id": "req_000102030405060708090a0b",
         "attempt": 1,

@@ -203,3 +203,32 @@ def test_moments_and_durations() -> None:
     for text in ("tomorrow", "", "5", "5y", "2026-13-01"):
         with pytest.raises(typer.BadParameter):
             moment_ms(text, 0)
+
+
+def test_events_with_lists_and_parts_are_shown_whole(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
+    """The command would fail on the first key with a policy, or the first model, and show nothing at all."""
+    policy = ledger.KeyPolicy(expires_ms=5, allowed_models=["google/*"], allowed_ips=["192.0.2.0/24"])
+    issued = ledger.KeyIssued(key_id=b"\xbb" * 12, account_id=b"\xaa" * 12, key_hash=b"\x01", policy=policy)
+    route = ledger.ModelRoute(provider="openrouter", upstream_id="a/b", price=b'{"prompt":"0.1"}')
+    model = ledger.ModelSet(model_id="a/b", price=b'{"prompt":"0.2"}', price_version=b"\x02", routes=[route])
+    opened = ledger.AccountOpened(account_id=b"\xaa" * 12, parent_id=b"\xcc" * 12, kind=ledger.PARTNER_CUSTOMER)
+    admin_server.answers["TailLedger"] = [
+        admin.LedgerEntry(event=ledger.Event(key_issued=issued, actor="usr_7"), outcome="applied"),
+        admin.LedgerEntry(event=ledger.Event(model_set=model), outcome="applied"),
+        admin.LedgerEntry(event=ledger.Event(account_opened=opened), outcome="applied"),
+    ]
+    entries = onysoft("ledger", "tail", "--json").json["entries"]
+    assert entries[0]["actor"] == "usr_7"
+    assert entries[0]["event"]["policy"] == {
+        "expires_ms": 5,
+        "allowed_models": ["google/*"],
+        "allowed_ips": ["192.0.2.0/24"],
+    }
+    assert entries[1]["event"] == {
+        "model_id": "a/b",
+        "price": {"prompt": "0.2"},
+        "price_version": "02",
+        "routes": [{"provider": "openrouter", "upstream_id": "a/b", "price": {"prompt": "0.1"}}],
+    }
+    assert entries[2]["event"] == {"account_id": ACCOUNT, "parent_id": OTHER, "kind": "partner_customer"}
+    assert "by=usr_7" in onysoft("ledger", "tail").out
