@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.ledger import rules
+from core.ledger import rules, versions
 from projections.store import Store
 from proto.onysoft.v1 import ledger_pb2 as pb
 from runtime.ids import ACCOUNT, REQUEST, text
@@ -194,7 +194,7 @@ def test_every_lie_is_found(story: Story, lie: Callable[[Story], None], told: st
 
 def test_a_fold_that_charges_otherwise_is_found(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both readings would have to make one mistake for it to go unseen."""
-    original = rules.HANDLERS[1]["request_settled"]
+    original = versions.HANDLERS[1]["request_settled"]
 
     def cheaper(state: Any, event: Any) -> Any:
         less = pb.RequestSettled()
@@ -202,7 +202,7 @@ def test_a_fold_that_charges_otherwise_is_found(story: Story, monkeypatch: pytes
         less.charge_nano -= 1
         return original(state, less)
 
-    monkeypatch.setitem(rules.HANDLERS[1], "request_settled", cheaper)
+    monkeypatch.setitem(versions.HANDLERS[1], "request_settled", cheaper)
     assert "the fold says" in story.report().told()
 
 
