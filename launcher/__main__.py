@@ -56,7 +56,10 @@ def parse(words: list[str]) -> Options:
     """The options of `./dev up`; exits with 2 and a usage text when they are wrong."""
     parser = argparse.ArgumentParser(prog="./dev up", description="Run the whole gateway on this machine.")
     parser.add_argument(
-        "--port", type=_number(1, 65_000), default=0, help="the first edge's port (default: 8080 if free)"
+        "--port",
+        type=_number(0, 65_000),
+        default=0,
+        help="the first edge's port; 0: 8080 if free, else another (default: 0)",
     )
     parser.add_argument("--data", type=Path, help="folder for everything that is kept (default: ./data)")
     parser.add_argument("--edges", type=_number(1, _PROCESSES_MAX), default=1, help="how many edges (default: 1)")
