@@ -32,24 +32,28 @@ class AdminClient:
         self, addresses: Sequence[str], token: str, connect_timeout_s: float = _CONNECT_TIMEOUT_S, actor: str = ""
     ) -> None:
         """`actor`: who asks, for the ledger; empty: the service's default."""
-        named = (("x-onysoft-actor", actor),) if actor else ()
-        self._metadata = (("authorization", f"Bearer {token}"), *named)
+        self._token = token
+        self._actor = actor
         self._channel = _connect(addresses, connect_timeout_s)
         self._stub = AdminStub(self._channel)
 
-    def call(self, method: str, request: Any) -> Any:
-        """The answer to one call. Raises CallFailed."""
+    def call(self, method: str, request: Any, actor: str = "") -> Any:
+        """The answer to one call, in the name of `actor` where one is given. Raises CallFailed."""
         try:
-            return getattr(self._stub, method)(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
+            return getattr(self._stub, method)(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata(actor))
         except grpc.RpcError as error:
             raise _failure(error) from None
 
-    def stream(self, method: str, request: Any) -> Iterator[Any]:
+    def stream(self, method: str, request: Any, actor: str = "") -> Iterator[Any]:
         """The answers to one streaming call, as they come. Raises CallFailed."""
         try:
-            yield from getattr(self._stub, method)(request, metadata=self._metadata)
+            yield from getattr(self._stub, method)(request, metadata=self._metadata(actor))
         except grpc.RpcError as error:
             raise _failure(error) from None
+
+    def _metadata(self, actor: str) -> tuple[tuple[str, str], ...]:
+        named = actor or self._actor
+        return (("authorization", f"Bearer {self._token}"), *((("x-onysoft-actor", named),) if named else ()))
 
     def close(self) -> None:
         """Close the connection."""

@@ -2,7 +2,7 @@
 
 import sys
 
-PROCESSES = ("edge", "core", "projections", "analytics", "sandbox")
+PROCESSES = ("edge", "core", "projections", "analytics", "sandbox", "console")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""`onysoft edge|core|projections|analytics|sandbox`: one process, from ONYSOFT_… settings, until SIGTERM."""
+"""`onysoft edge|core|projections|analytics|sandbox|console`: one process, from ONYSOFT_… settings, until SIGTERM."""
 
 import asyncio
 import importlib

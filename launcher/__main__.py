@@ -66,9 +66,21 @@ def parse(words: list[str]) -> Options:
     parser.add_argument("--cores", type=_number(1, _PROCESSES_MAX), default=1, help="how many cores (default: 1)")
     parser.add_argument("--fresh", action="store_true", help="remove what an earlier instance left in the folder")
     parser.add_argument("--no-analytics", action="store_true", help="run without the analytics process")
+    parser.add_argument("--no-console", action="store_true", help="run without the console")
+    parser.add_argument(
+        "--console-port", type=_number(1, 65_000), default=0, help="the console's port (default: 8090 if free)"
+    )
     chosen = parser.parse_args(words)
-    data = chosen.data or Path(os.environ.get("ONYSOFT_DATA") or PROJECT / "data")
-    return Options(data, chosen.port, chosen.edges, chosen.cores, chosen.fresh, not chosen.no_analytics)
+    return Options(
+        data=chosen.data or Path(os.environ.get("ONYSOFT_DATA") or PROJECT / "data"),
+        port=chosen.port,
+        edges=chosen.edges,
+        cores=chosen.cores,
+        fresh=chosen.fresh,
+        analytics=not chosen.no_analytics,
+        console=not chosen.no_console,
+        console_port=chosen.console_port,
+    )
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:

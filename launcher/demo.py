@@ -64,6 +64,10 @@ def main() -> int:
         address, token = os.environ["ONYSOFT_ADMIN_ADDRESS"], os.environ["ONYSOFT_ADMIN_TOKEN"]
         client = AdminClient([address], token, _CONNECT_TIMEOUT_S)
         open_demo(client, kept)
+        if os.environ.get("ONYSOFT_CONSOLE_DIR"):
+            from launcher.people import open_people
+
+            open_people(client, os.environ, kept)
     except CallFailed as failure:
         sys.stderr.write(f"demo account: {failure.message}\n")
         return 1

@@ -20,6 +20,7 @@ _LOCK = "lock"
 _OURS = (
     "nats",
     "logs",
+    "console",
     "projections",
     "files",
     "secrets.json",
@@ -61,7 +62,7 @@ class Folder:
     def secrets(self) -> dict[str, str]:
         """What must stay the same over restarts; made at the first start."""
         kept: dict[str, str] = _read_json(self.path / "secrets.json")
-        for name in ("key_pepper", "admin_token", "nats_password"):
+        for name in ("key_pepper", "admin_token", "nats_password", "console_secret"):
             kept.setdefault(name, secrets.token_hex(24))
         self.keep_secrets(kept)
         return kept

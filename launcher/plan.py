@@ -13,6 +13,7 @@ from launcher.ports import free_ports, is_free, require_free
 from launcher.probe import http_probe, nats_probe
 
 _DEFAULT_EDGE_PORT = 8080
+_DEFAULT_CONSOLE_PORT = 8090
 _NATS_USER = "onysoft"
 _MODULE = (sys.executable, "-m", "cli.main")
 
@@ -27,6 +28,8 @@ class Options:
     cores: int = 1
     fresh: bool = False
     analytics: bool = True
+    console: bool = True
+    console_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Ports:
 
     nats: int
     sandbox: int
+    console: int
     edges: tuple[int, ...]
     admin: tuple[int, ...]
     ops: dict[str, int]
@@ -47,6 +51,7 @@ class Plan:
     stages: tuple[tuple[Spec, ...], ...]
     ports: Ports
     secrets: dict[str, str]
+    console: dict[str, str]  # its environment; empty where it is not started
 
     @property
     def nats_url(self) -> str:
@@ -69,7 +74,7 @@ def names(options: Options) -> list[str]:
     cores = [f"core-{number}" for number in range(1, options.cores + 1)]
     edges = [f"edge-{number}" for number in range(1, options.edges + 1)]
     analytics = ["analytics"] if options.analytics and can_run_analytics() else []
-    return ["sandbox", *cores, "projections", *analytics, *edges]
+    return ["sandbox", *cores, "projections", *analytics, *edges, *(["console"] if options.console else [])]
 
 
 def can_run_analytics() -> bool:
@@ -84,12 +89,16 @@ def choose_ports(options: Options) -> Ports:
     else:
         edges = [_DEFAULT_EDGE_PORT] if is_free(_DEFAULT_EDGE_PORT) else []
     supervised = [*names(options), "supervisor"]
-    found = free_ports(2 + options.cores + options.edges + len(supervised))
-    free = iter(port for port in found if port not in edges)
+    console = require_free(options.console_port) if options.console_port else 0
+    found = free_ports(4 + options.cores + options.edges + len(supervised))
+    free = iter(port for port in found if port not in (*edges, console))
     while len(edges) < options.edges:
         edges.append(next(free))
     admin = tuple(next(free) for _ in range(options.cores))
-    return Ports(next(free), next(free), tuple(edges), admin, {name: next(free) for name in supervised})
+    if not console:
+        preferred = _DEFAULT_CONSOLE_PORT not in edges and is_free(_DEFAULT_CONSOLE_PORT)
+        console = _DEFAULT_CONSOLE_PORT if preferred else next(free)
+    return Ports(next(free), next(free), console, tuple(edges), admin, {name: next(free) for name in supervised})
 
 
 def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: Ports) -> Plan:
@@ -115,7 +124,7 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
         settings = {"PROCESS_NAME": name, "OPS_PORT": ports.ops[name], **own}
         environment = {**shared, **{f"ONYSOFT_{key}": str(value) for key, value in settings.items()}}
         listens = (ports.ops[name], *(int(port) for key, port in own.items() if key.endswith("_PORT")))
-        essential = kind != "analytics"
+        essential = kind not in ("analytics", "console")
         return Spec(name, (*_MODULE, kind), environment, http_probe(ports.ops[name]), listens, essential=essential)
 
     journal = folder.path / "sandbox-journal.jsonl"
@@ -123,15 +132,30 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
         process(f"core-{number}", ADMIN_PORT=port, ADMIN_TOKEN=secrets["admin_token"], ACTIVATE_RULES="true")
         for number, port in enumerate(ports.admin, 1)
     ]
-    edges = [process(f"edge-{number}", EDGE_PORT=port) for number, port in enumerate(ports.edges, 1)]
+    origins = {"CORS_ORIGINS": f"http://127.0.0.1:{ports.console}"} if "console" in ports.ops else {}
+    edges = [process(f"edge-{number}", EDGE_PORT=port, **origins) for number, port in enumerate(ports.edges, 1)]
+    own = console_settings(ports, folder, secrets) if "console" in ports.ops else {}
+    consoles = [process("console", CONSOLE_PORT=ports.console, **own)] if own else []
     sandbox = process("sandbox", SANDBOX_PORT=ports.sandbox, SANDBOX_JOURNAL_PATH=str(journal))
     stages = (
         (_nats(folder, secrets, ports.nats), sandbox),
         tuple(process(name) for name in ("projections", "analytics") if name in ports.ops),
         tuple(cores),
-        tuple(edges),
+        (*edges, *consoles),
     )
-    return Plan(stages, ports, secrets)
+    return Plan(stages, ports, secrets, {f"ONYSOFT_{key}": value for key, value in own.items()})
+
+
+def console_settings(ports: Ports, folder: Folder, secrets: dict[str, str]) -> dict[str, str]:
+    """Settings of the console alone, without their prefix."""
+    return {
+        "CONSOLE_DIR": str(folder.path / "console"),
+        "CONSOLE_SECRET": secrets["console_secret"],
+        "CONSOLE_URL": f"http://127.0.0.1:{ports.console}",
+        "API_URL": f"http://127.0.0.1:{ports.edges[0]}/v1",
+        "ADMIN_ADDRESS": ",".join(f"127.0.0.1:{port}" for port in ports.admin),
+        "ADMIN_TOKEN": secrets["admin_token"],
+    }
 
 
 def _nats(folder: Folder, secrets: dict[str, str], port: int) -> Spec:

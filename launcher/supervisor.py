@@ -117,6 +117,7 @@ class Supervisor:
             **os.environ,
             "ONYSOFT_ADMIN_ADDRESS": self._plan.admin_addresses[0],
             "ONYSOFT_ADMIN_TOKEN": self._plan.secrets["admin_token"],
+            **self._plan.console,
         }
         words = (sys.executable, "-m", "launcher.demo", str(self._folder.path))
         process = await asyncio.create_subprocess_exec(
@@ -180,6 +181,12 @@ class Supervisor:
             "api_key": plan.secrets.get("api_key", ""),
             "account_id": plan.secrets.get("account_id", ""),
             "sandbox_url": f"http://127.0.0.1:{ports.sandbox}",
+            "console_url": self._plan.console.get("ONYSOFT_CONSOLE_URL", ""),
+            "console_people": {
+                name: {part: plan.secrets.get(f"{name}_{part}", "") for part in ("email", "password", "totp_secret")}
+                for name in ("user", "partner", "administrator")
+                if self._plan.console
+            },
             "admin_address": plan.admin_addresses[0],
             "admin_addresses": plan.admin_addresses,
             "admin_token": plan.secrets["admin_token"],

@@ -7,7 +7,7 @@ ready in {seconds:.1f} s
   base URL   {base_url}{more}
   API key    {api_key}
   account    {account_id}
-  data       {data}
+  data       {data}{console}
 
   curl {base_url}/chat/completions -H "Authorization: Bearer {api_key}" -H "Content-Type: application/json" \\
     -d '{{"model": "openai/gpt-4o-mini", "messages": [{{"role": "user", "content": "Merhaba"}}]}}'
@@ -26,4 +26,14 @@ ready in {seconds:.1f} s
 def welcome(document: dict[str, Any], seconds: float) -> str:
     """The text for an instance that dev.json describes."""
     more = "".join(f"\n             {url}" for url in document["base_urls"][1:])
-    return _TEXT.format(**document, more=more, seconds=seconds)
+    return _TEXT.format(**document, more=more, console=_console(document), seconds=seconds)
+
+
+def _console(document: dict[str, Any]) -> str:
+    if not document["console_url"]:
+        return ""
+    lines = [f"\n  console    {document['console_url']}"]
+    for name, person in document["console_people"].items():
+        code = f"   TOTP secret {person['totp_secret']}" if person["totp_secret"] else ""
+        lines.append(f"             {name}: {person['email']} / {person['password']}{code}")
+    return "\n".join(lines)

@@ -14,7 +14,7 @@ from runtime.log import log
 _GC_ALLOCATIONS = 20_000
 _EXIT_SECOND_SIGNAL = 130
 _REASON_CHARACTERS_MAX = 500
-_PACKAGES = ("bus", "core", "edge", "projections", "runtime", "sandbox")
+_PACKAGES = ("bus", "console", "core", "edge", "projections", "runtime", "sandbox")
 
 Started = TypeVar("Started")
 

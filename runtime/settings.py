@@ -202,6 +202,26 @@ class Settings(BaseSettings):
         default=None, description="folder of the ledger's archive, for whoever reads what was trimmed; empty: none"
     )
 
+    # Console
+    console_host: str = Field(default="127.0.0.1", description="address on which the console serves browsers")
+    console_port: int = Field(default=8090, ge=0, le=65535, description="port of the console; 0: any free one")
+    console_url: str = Field(default="", description="the console's public address, as it stands in e-mails")
+    console_dir: Path = Field(default=Path("data/console"), description="folder of the console's own files")
+    console_database: str = Field(
+        default="", description="DSN of people's data, sqlite:/// or postgresql+psycopg://; empty: SQLite in console_dir"
+    )
+    console_secret: SecretStr = Field(
+        default=SecretStr(""), description="secret under which the console encrypts what it must read back"
+    )
+    console_proxies: str = Field(
+        default="", description="addresses of proxies in front of the console whose X-Forwarded-For counts"
+    )
+    api_url: str = Field(default="", description="base URL of the API as customers see it, such as https://api.example/v1")
+    smtp_url: SecretStr = Field(
+        default=SecretStr(""), description="mail server, smtp(s)://user:password@host:port; empty: a folder of messages"
+    )
+    mail_from: str = Field(default="no-reply@localhost", description="sender of e-mails")
+
     # Sandbox
     sandbox_host: str = Field(default="127.0.0.1", description="address of the sandbox")
     sandbox_port: int = Field(default=0, ge=0, le=65535, description="port of the sandbox; 0: any free one")

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {"bus", "cli", "core", "edge", "files", "launcher", "projections", "proto", "runtime", "sandbox"}
+PACKAGES = {"bus", "cli", "console", "core", "edge", "files", "launcher", "projections", "proto", "runtime", "sandbox"}
 MAY_IMPORT = {
     "runtime": {"runtime"},
     "bus": {"bus", "proto", "runtime"},
+    "console": {"console", "cli", "proto", "runtime"},
     "files": {"files", "runtime"},
     "edge": {"edge", "bus", "files", "proto", "runtime"},
     "core": {"core", "bus", "files", "proto", "runtime"},

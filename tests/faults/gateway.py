@@ -58,8 +58,14 @@ class Gateway:
     """One instance on `data`. It only ever signals processes that its own supervisor has started."""
 
     def __init__(
-        self, data: Path, edges: int = 2, cores: int = 2, environment: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        edges: int = 2,
+        cores: int = 2,
+        environment: Mapping[str, str] | None = None,
+        console: bool = False,
     ) -> None:
+        self._console = console
         self.data = data
         self._edges = edges
         self._cores = cores
@@ -75,6 +81,7 @@ class Gateway:
         self.data.parent.mkdir(parents=True, exist_ok=True)
         words = [sys.executable, "-m", "launcher", "--data", str(self.data)]
         words += ["--edges", str(self._edges), "--cores", str(self._cores)]
+        words += [] if self._console else ["--no-console"]
         with self._screen_path.open("ab") as screen:
             self._process = subprocess.Popen(
                 words, cwd=PROJECT, env=self._environment, stdout=screen, stderr=screen, start_new_session=True

@@ -1,0 +1,1 @@
+"""Who somebody is: passwords, second factor, sessions, e-mailed links, and how often one may try."""

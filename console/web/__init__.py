@@ -1,0 +1,1 @@
+"""What every page uses: language, templates, sign-in, forms, headers."""

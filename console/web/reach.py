@@ -1,0 +1,57 @@
+"""What a person may touch: the accounts of their memberships, and for partners everything below."""
+
+from typing import Any
+
+from cli.client import CallFailed
+from console.people.tables import Role, Standing
+from console.web.context import Context, NotFound
+from proto.onysoft.v1 import admin_pb2 as admin
+
+READS = frozenset(Role)
+CHANGES_KEYS = frozenset(Role)
+CHANGES_PEOPLE = frozenset({Role.OWNER, Role.PARTNER})
+
+
+def own_accounts(context: Context) -> list[str]:
+    """The ledger's accounts that the person is a member of, oldest membership first."""
+    memberships = sorted(context.me.person.memberships, key=lambda each: (each.created_at, each.account_id))
+    return [each.account_id for each in memberships]
+
+
+def account_of(context: Context, account_id: str, roles: frozenset[Role] = READS) -> admin.Account:
+    """An account that the person may touch in one of these roles. Raises NotFound for every other, existing or not."""
+    try:
+        account: admin.Account = ask(context, "GetAccount", admin.AccountRef(account_id=account_id))
+    except CallFailed as failure:
+        if failure.code in ("not_found", "invalid_argument"):
+            raise NotFound from None
+        raise
+    person = context.me.person
+    if person.standing == Standing.ADMINISTRATOR:
+        return account
+    if person.standing == Standing.SUPPORT and roles == READS:
+        return account
+    held = {each.account_id: each.role for each in person.memberships}
+    role = held.get(account.account_id)
+    if role is not None and role in roles:
+        return account
+    above = {held.get(account.parent_id), held.get(account.root_id)}
+    if Role.PARTNER in above and Role.PARTNER in roles:
+        return account
+    raise NotFound
+
+
+def current_account(context: Context, roles: frozenset[Role] = READS) -> admin.Account:
+    """The account that the page is about: named in the query, else the first of the person's own."""
+    named = context.request.path_params.get("account_id") or context.request.query_params.get("account")
+    if named:
+        return account_of(context, named, roles)
+    own = own_accounts(context)
+    if not own:
+        raise NotFound
+    return account_of(context, own[0], roles)
+
+
+def ask(context: Context, method: str, request: object) -> Any:
+    """Call the admin service in the person's name."""
+    return context.services.gateway.call(method, request, actor=context.me.person.id)
