@@ -89,7 +89,17 @@ class Gateway:
 def gateway(folder: Path) -> Iterator[Gateway]:
     """A fresh one, stopped at the end. Raises NotUp."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "launcher", "--no-console", "--fresh", "--data", str(folder), "--port", str(free_port())]
+    words = [
+        sys.executable,
+        "-m",
+        "launcher",
+        "--no-console",
+        "--fresh",
+        "--data",
+        str(folder),
+        "--port",
+        str(free_port()),
+    ]
     with started(words, folder.parent / "launcher.log") as process:
         instance = Gateway(folder, process)
         instance.wait()

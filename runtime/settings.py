@@ -208,7 +208,8 @@ class Settings(BaseSettings):
     console_url: str = Field(default="", description="the console's public address, as it stands in e-mails")
     console_dir: Path = Field(default=Path("data/console"), description="folder of the console's own files")
     console_database: str = Field(
-        default="", description="DSN of people's data, sqlite:/// or postgresql+psycopg://; empty: SQLite in console_dir"
+        default="",
+        description="DSN of people's data, sqlite:/// or postgresql+psycopg://; empty: SQLite in console_dir",
     )
     console_secret: SecretStr = Field(
         default=SecretStr(""), description="secret under which the console encrypts what it must read back"
@@ -216,7 +217,9 @@ class Settings(BaseSettings):
     console_proxies: str = Field(
         default="", description="addresses of proxies in front of the console whose X-Forwarded-For counts"
     )
-    api_url: str = Field(default="", description="base URL of the API as customers see it, such as https://api.example/v1")
+    api_url: str = Field(
+        default="", description="base URL of the API as customers see it, such as https://api.example/v1"
+    )
     smtp_url: SecretStr = Field(
         default=SecretStr(""), description="mail server, smtp(s)://user:password@host:port; empty: a folder of messages"
     )

@@ -39,6 +39,6 @@ def test_every_process_has_ports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     """Two processes on one port: one of them dies at every start."""
     monkeypatch.setattr("launcher.plan.is_free", lambda port: False)
     chosen = choose_ports(Options(Path("data"), edges=3, cores=2))
-    every = [chosen.nats, chosen.sandbox, *chosen.edges, *chosen.admin, *chosen.ops.values()]
-    assert len(set(every)) == len(every) == 2 + 3 + 2 + 9
+    every = [chosen.nats, chosen.sandbox, chosen.console, *chosen.edges, *chosen.admin, *chosen.ops.values()]
+    assert len(set(every)) == len(every) == 3 + 3 + 2 + 10
     assert 8080 not in every
