@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import orjson
 
-from runtime.errors import CATALOGUE
+from runtime.errors import CATALOGUE, in_language
 
 TURKISH = "tr"
 ENGLISH = "en"
@@ -54,7 +54,7 @@ def error_of(code: str, detail: str, language: str) -> dict[str, str]:
     """The `error` object of a response or of a stream's last event."""
     row = CATALOGUE[code]
     text = row.english if language == ENGLISH else row.turkish
-    return {"code": shown_code(code), "message": text.replace("{detail}", detail)}
+    return {"code": shown_code(code), "message": text.replace("{detail}", in_language(detail, language == ENGLISH))}
 
 
 def body_of(code: str, detail: str, language: str) -> bytes:

@@ -102,6 +102,20 @@ _ROWS = (
 CATALOGUE = {row.code: row for row in _ROWS}
 
 
+_BETWEEN_LANGUAGES = "\x1f"
+
+
+def bilingual(turkish: str, english: str) -> str:
+    """A detail that is a phrase, for readers of either language."""
+    return f"{turkish}{_BETWEEN_LANGUAGES}{english}"
+
+
+def in_language(detail: str, english: bool) -> str:
+    """The detail for one reader; one that was not written in two languages is the same for both."""
+    turkish, separator, other = detail.partition(_BETWEEN_LANGUAGES)
+    return other if english and separator else turkish
+
+
 class OperatorError(Exception):
     """Something an operator must put right; the message is logged as it is, so it names no body and no key."""
 
@@ -109,8 +123,8 @@ class OperatorError(Exception):
 class Refusal(Exception):
     """Raising this is the only way to refuse a call.
 
-    `code` is a key of CATALOGUE; `detail` fills its text; `retry_after_s` 0 means that no time can be named;
-    `do_not_retry` asks SDKs to stop (`x-should-retry: false`).
+    `code` is a key of CATALOGUE; `detail` fills its text, in one language or two (`bilingual`); `retry_after_s` 0 means
+    that no time can be named; `do_not_retry` asks SDKs to stop (`x-should-retry: false`).
     """
 
     def __init__(self, code: str, detail: str = "", retry_after_s: int = 0, do_not_retry: bool = False) -> None:

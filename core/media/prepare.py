@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.media import values
+from core.media.refusals import refused
 from core.media.schema import REFERENCE_TYPES, Field, MediaModel, holds, shown_values
-from core.media.sources import Embedded, check_url, decoded_image, refused
+from core.media.sources import Embedded, check_url, decoded_image
 
 UNKNOWN_PARAMETERS_MAX = 32
 PARAMETER_NAME_MAX = 64
@@ -29,6 +30,9 @@ _COSTLY = frozenset(
         "duration_seconds",
         "n_frames",
         "num_frames",
+        "batch_size",
+        "num_outputs",
+        "output_resolution",
         "resolution",
         "quality",
         "image_resolution",
@@ -145,7 +149,7 @@ class _Preparation:
         elif field:
             self._put(field, name, self._translated(field, name, value))
         elif name in SOURCE_PARAMETERS:
-            raise refused(name, f"this model takes no source {name.partition('_')[0]}")
+            raise refused(name, "this model takes no source {kind}", kind=name.partition("_")[0])
         elif name in ("prompt", "text") and not self._model.text:
             return
         elif name == "voice" and "dialogue" in self._model.fields:
@@ -173,7 +177,7 @@ class _Preparation:
 
     def _put(self, field: str, shown: str, value: Any) -> None:
         if field in self._given:
-            raise refused(shown, f"is given twice; {self._given[field][0]} is the same parameter")
+            raise refused(shown, "is given twice; {other} is the same parameter", other=self._given[field][0])
         self._given[field] = (shown, value)
         self._names[field] = shown
 
@@ -186,7 +190,7 @@ class _Preparation:
         if not images:
             return
         if len(images) > len(fields):
-            raise refused(shown, f"this model takes at most {len(fields)} image{'s' if len(fields) > 1 else ''} here")
+            raise refused(shown, "this model takes at most {most} image(s) here", most=len(fields))
         for field, image in zip(fields, images, strict=False):
             self._put(field, shown, image)
 
@@ -199,7 +203,8 @@ class _Preparation:
 
     def _pass_on(self, name: str, value: Any) -> None:
         if len(name) > PARAMETER_NAME_MAX or len(self._unknown) >= UNKNOWN_PARAMETERS_MAX:
-            raise refused("parameters", f"at most {UNKNOWN_PARAMETERS_MAX} unknown ones with short names are passed on")
+            phrase = "at most {most} unknown ones with short names are passed on"
+            raise refused("parameters", phrase, most=UNKNOWN_PARAMETERS_MAX)
         self._unknown[name] = value
 
     # What is it worth?
@@ -224,7 +229,7 @@ class _Preparation:
             check_url(shown, value)
             return value
         if field.source != "image":
-            raise refused(shown, f"{field.source} must be a public http(s) URL")
+            raise refused(shown, "{kind} must be a public http(s) URL", kind=field.source)
         content_type, data = decoded_image(shown, value)
         self._embedded.append(Embedded(field.name, index if field.is_list else None, content_type, data))
         return ""
@@ -234,7 +239,7 @@ class _Preparation:
         priced = model.price.fields if model.price else frozenset()
         for name, value in model.fixed.items():
             if name in read and read[name] != value:
-                raise refused(self._shown(name), f"is always {value} with this model")
+                raise refused(self._shown(name), "is always {value} with this model", value=value)
         read |= model.fixed
         for field in model.fields.values():
             if field.name in read or not (field.required or field.name in priced):
@@ -253,19 +258,22 @@ class _Preparation:
         for names in self._model.any_of:
             if not any(read.get(name) or self._is_embedded(name) for name in names):
                 shown = list(dict.fromkeys(self._shown(name) for name in names))
-                raise refused(" / ".join(shown), "one of them is required" if len(shown) > 1 else "is required")
+                phrase = "one of them is required" if len(shown) > 1 else "is required"
+                raise refused(" / ".join(shown), phrase)
         for rule in self._model.rules:
             if not holds(rule.when, effective):
                 continue
             because = " and ".join(f"{self._shown(name)} {shown_values([value])}" for name, value in rule.when.items())
             for name in rule.required:
                 if read.get(name) in (None, ""):
-                    raise refused(self._shown(name), f"is required with {because}")
+                    raise refused(self._shown(name), "is required with {because}", because=because)
             value = read.get(rule.field)
             if rule.enum and value is not None and value not in rule.enum:
-                raise refused(self._shown(rule.field), f"must be one of {shown_values(rule.enum)} with {because}")
+                phrase, allowed = "must be one of {allowed} with {because}", shown_values(rule.enum)
+                raise refused(self._shown(rule.field), phrase, allowed=allowed, because=because)
             if rule.max_length is not None and isinstance(value, str) and len(value) > rule.max_length:
-                raise refused(self._shown(rule.field), f"has at most {rule.max_length} characters with {because}")
+                phrase = "has at most {most} characters with {because}"
+                raise refused(self._shown(rule.field), phrase, most=rule.max_length, because=because)
 
     def _is_embedded(self, name: str) -> bool:
         return any(image.field == name for image in self._embedded)

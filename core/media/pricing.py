@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from core.media.prepare import Prepared
+from core.media.refusals import refused
 from core.media.schema import MediaModel, MediaPrice, PriceRow, holds
-from core.media.sources import refused
 from core.pricing import ATTO, Tariff, atto_to_text
 
 CREDIT_ATTO = 5 * ATTO // 1_000

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from core.media.refusals import refused
 from runtime.errors import Refusal
 
 IMAGE_BYTES_MAX = 10_000_000
@@ -109,7 +110,7 @@ def check_url(name: str, url: str) -> None:
     Raises Refusal invalid_request: other schemes, credentials, and hosts that are private in any spelling.
     """
     if len(url) > URL_LENGTH_MAX:
-        raise refused(name, f"a URL has at most {URL_LENGTH_MAX} characters")
+        raise refused(name, "a URL has at most {most} characters", most=URL_LENGTH_MAX)
     if _FORBIDDEN.search(url):
         raise refused(name, "the URL has characters that must be percent-encoded")
     parts = _split(name, url)
@@ -119,11 +120,6 @@ def check_url(name: str, url: str) -> None:
         raise refused(name, "the URL must not hold credentials")
     if not _is_public(parts.hostname or ""):
         raise refused(name, "the URL's host must be public")
-
-
-def refused(name: str, why: str) -> Refusal:
-    """The refusal of a parameter; `why` quotes nothing of the caller's."""
-    return Refusal("invalid_request", f"{name}: {why}")
 
 
 def _split(name: str, url: str) -> SplitResult:

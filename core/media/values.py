@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from core.media.refusals import refused
 from core.media.schema import Field, shown_values
-from core.media.sources import refused
 
 _VOICES_FILE = Path(__file__).with_name("voices.toml")
 _ITEMS = {"strings": "string", "integers": "integer"}
@@ -37,7 +37,7 @@ def read(field: Field, shown: str, value: Any) -> Any:
         return _list(field, shown, value)
     converted = _converted(field.type, field, shown, value)
     if field.enum and converted not in field.enum:
-        raise refused(shown, f"must be one of {shown_values(field.enum[:_ENUM_SHOWN_MAX])}")
+        raise refused(shown, "must be one of {allowed}", allowed=shown_values(field.enum[:_ENUM_SHOWN_MAX]))
     _check_range(field, shown, converted)
     return converted
 
@@ -45,24 +45,23 @@ def read(field: Field, shown: str, value: Any) -> Any:
 def check_count(field: Field, shown: str, count: int) -> None:
     """Are there as many items as the field takes?"""
     if count < max(field.min_items, int(field.required)):
-        least = max(field.min_items, 1)
-        raise refused(shown, f"at least {least} item{'s' if least > 1 else ''} must be given")
+        raise refused(shown, "at least {least} item(s) must be given", least=max(field.min_items, 1))
     if field.max_items is not None and count > field.max_items:
-        raise refused(shown, f"at most {field.max_items} item{'s' if field.max_items > 1 else ''} may be given")
+        raise refused(shown, "at most {most} item(s) may be given", most=field.max_items)
 
 
 def dialogue(field: Field, shown: str, value: Any, voice: Any) -> list[dict[str, Any]]:
     """Turns of a dialogue; those that name no voice are spoken by `voice`. Raises Refusal invalid_request."""
     turns = [{"text": value}] if isinstance(value, str) else value
     if not isinstance(turns, list) or not 0 < len(turns) <= TURNS_MAX:
-        raise refused(shown, f"must be a list of 1 to {TURNS_MAX} objects with text and voice")
+        raise refused(shown, "must be a list of 1 to {most} objects with text and voice", most=TURNS_MAX)
     spoken = []
     for turn in turns:
         if not isinstance(turn, dict) or not isinstance(turn.get("text"), str) or not turn["text"]:
             raise refused(shown, "each item must be an object with a text")
         spoken.append({**turn, "voice": _voice("voice", turn.get("voice", voice))})
     if field.max_length is not None and sum(len(turn["text"]) for turn in spoken) > field.max_length:
-        raise refused(shown, f"has at most {field.max_length} characters in all")
+        raise refused(shown, "has at most {most} characters in all", most=field.max_length)
     return spoken
 
 
@@ -84,13 +83,13 @@ def _string(field: Field, shown: str, value: Any) -> str:
         value = str(int(value)) if float(value).is_integer() else str(value)
     if not isinstance(value, str):
         if field.enum:
-            raise refused(shown, f"must be one of {shown_values(field.enum[:_ENUM_SHOWN_MAX])}")
+            raise refused(shown, "must be one of {allowed}", allowed=shown_values(field.enum[:_ENUM_SHOWN_MAX]))
         raise refused(shown, "must be a string")
     if field.enum and value not in field.enum:
         same = [each for each in field.enum if each.lower() == value.lower()]
         return same[0] if len(same) == 1 else value
     if field.max_length is not None and len(value) > field.max_length:
-        raise refused(shown, f"has at most {field.max_length} characters")
+        raise refused(shown, "has at most {most} characters", most=field.max_length)
     return value
 
 
@@ -124,11 +123,11 @@ def _check_range(field: Field, shown: str, value: Any) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
     if field.min is not None and field.max is not None and not field.min <= value <= field.max:
-        raise refused(shown, f"must be from {field.min} to {field.max}")
+        raise refused(shown, "must be from {least} to {most}", least=field.min, most=field.max)
     if field.min is not None and value < field.min:
-        raise refused(shown, f"must be at least {field.min}")
+        raise refused(shown, "must be at least {least}", least=field.min)
     if field.max is not None and value > field.max:
-        raise refused(shown, f"must be at most {field.max}")
+        raise refused(shown, "must be at most {most}", most=field.max)
 
 
 def _list(field: Field, shown: str, value: Any) -> list[Any]:
@@ -146,5 +145,6 @@ def _voice(shown: str, value: Any) -> str:
     known = voices()
     if not isinstance(value, str) or value not in known:
         named = [name for name in known if len(name) < 16]
-        raise refused(shown, f"must be one of {shown_values(named)} (capitals count), or a voice id of the provider's")
+        phrase = "must be one of {allowed} (capitals count), or a voice id of the provider's"
+        raise refused(shown, phrase, allowed=shown_values(named))
     return known[value]

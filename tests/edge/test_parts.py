@@ -6,11 +6,11 @@ import orjson
 import pytest
 
 from edge.cors import Cors
-from edge.errors import body_of, event_of, language_of
+from edge.errors import ENGLISH, TURKISH, body_of, error_of, event_of, language_of
 from edge.metrics import EdgeMetrics
 from edge.responses import UNLIMITED, common_fields, refusal_fields
 from edge.trace import trace_context
-from runtime.errors import CATALOGUE
+from runtime.errors import CATALOGUE, bilingual
 
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -57,6 +57,12 @@ def test_a_balance_that_is_held_is_still_the_public_code() -> None:
     assert held["error"]["code"] == plain["error"]["code"] == "insufficient_balance"
     assert held["error"]["message"] != plain["error"]["message"]
     assert b'"insufficient_balance"' in event_of("insufficient_balance_held", "", "tr")
+
+
+def test_a_detail_may_be_a_phrase_in_either_language() -> None:
+    detail = bilingual("prompt: zorunludur", "prompt: is required")
+    assert error_of("invalid_request", detail, TURKISH)["message"] == "Geçersiz istek: prompt: zorunludur."
+    assert error_of("invalid_request", detail, ENGLISH)["message"] == "Invalid request: prompt: is required."
 
 
 def test_a_detail_with_braces_is_text() -> None:

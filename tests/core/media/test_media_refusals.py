@@ -1,13 +1,17 @@
 """Bad inputs are refused before anything is held, with a text that says which parameter, and what it may be."""
 
+import ast
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.media import refusals
 from core.media.catalogue import load
 from core.media.prepare import prepare
 from core.media.pricing import quote
-from runtime.errors import Refusal
+from runtime.errors import Refusal, in_language
 from tests.core.media.images import URL, data_uri, png
 
 CATALOGUE = load()
@@ -48,11 +52,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("kling-2.6/text-to-video", {"sound": 1}, "sound: must be true or false"),
     ("veo3", {"duration": 5}, "duration: must be one of 4, 6, 8"),
     ("veo3", {"generationType": "REFERENCE_2_VIDEO"}, "must be one of TEXT_2_VIDEO"),
-    ("veo3", {"image_url": [URL] * 4}, "image_url: at most 3 items"),
+    ("veo3", {"image_url": [URL] * 4}, "image_url: at most 3 item(s)"),
     ("runway", {"duration": 10, "quality": "1080p"}, "duration: must be one of 5 with quality 1080p"),
     ("hailuo/2-3-image-to-video-pro", {"image_url": URL, "resolution": "1080P", "duration": 10}, "must be one of 6"),
     ("google/nano-banana-2-1k", {"resolution": "2K"}, "resolution: is always 1K"),
-    ("google/nano-banana-2", {"image_url": [URL] * 15}, "image_url: at most 14 items"),
+    ("google/nano-banana-2", {"image_url": [URL] * 15}, "image_url: at most 14 item(s)"),
     # speech and music
     (TTS, {"voice": "rachel"}, "voice: must be one of Rachel"),
     (TTS, {"voice": "RACHEL"}, "voice: must be one of Rachel"),
@@ -77,12 +81,12 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("suno-v4", {"custom_mode": True, "style": "pop", "title": "t" * 81}, "title: has at most 80 characters"),
     ("suno-v4", {"vocal_gender": "robot"}, "vocal_gender: must be one of m, f"),
     ("suno-v4", {"model_version": "V5"}, "model_version: is always V4"),
-    ("ai-music-api/mashup", {"uploadUrlList": [URL]}, "uploadUrlList: at least 2 items"),
+    ("ai-music-api/mashup", {"uploadUrlList": [URL]}, "uploadUrlList: at least 2 item(s)"),
     ("ai-music-api/convert-to-wav-format", {}, "task_id: is required"),
     # sources that are missing, or are no image
     (I2I, {}, "image_url: is required"),
-    (I2I, {"image_url": []}, "image_url: at least 1 item"),
-    (I2I, {"image_url": [URL] * 15}, "image_url: at most 14 items"),
+    (I2I, {"image_url": []}, "image_url: at least 1 item(s)"),
+    (I2I, {"image_url": [URL] * 15}, "image_url: at most 14 item(s)"),
     (I2I, {"image_url": 5}, "image_url: must be a URL"),
     (I2I, {"image_url": [URL, None]}, "image_url: must be a URL"),
     (I2I, {"image_url": {"url": URL}}, "image_url: must be a URL"),
@@ -95,7 +99,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (I2I, {"image_url": "data:image/png,plain"}, "must be of the form data:image/png;base64,"),
     (I2I, {"image_url": "data:"}, "must be of the form"),
     ("ideogram/v3-edit", {"image_url": URL}, "mask_url: is required"),
-    ("qwen/image-to-image", {"image_url": [URL, URL]}, "image_url: this model takes at most 1 image"),
+    ("qwen/image-to-image", {"image_url": [URL, URL]}, "image_url: this model takes at most 1 image(s)"),
     ("infinitalk/from-audio", {"image_url": URL, "audio_url": data_uri(png())}, "audio must be a public http(s) URL"),
     ("grok-imagine/image-to-video", {}, "image_url / task_id: one of them is required"),
     # URLs that mean something inside a network only
@@ -166,9 +170,31 @@ def test_a_bad_input_is_refused_with_a_clear_text(model_id: str, request_: dict[
     with pytest.raises(Refusal) as refusal:
         quote(model, prepare(model, whole))
     assert refusal.value.error.code == "invalid_request"
-    assert text in refusal.value.detail
+    turkish, english = (in_language(refusal.value.detail, english=each) for each in (False, True))
+    assert text in english
+    assert english.partition(": ")[0] == turkish.partition(": ")[0]
+    assert turkish != english, "a customer who reads Turkish gets an English text"
     assert SECRET not in refusal.value.detail
-    assert len(refusal.value.detail) < 600
+    assert len(english) < 600
+
+
+def phrases_in_use() -> set[str]:
+    """Every text that is given to `refused`, from the source."""
+    found = set()
+    for path in Path(refusals.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "refused":
+                found.add(ast.unparse(node.args[1]))
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).lstrip("(").startswith("phrase"):
+                found |= {repr(each.value) for each in ast.walk(node.value) if isinstance(each, ast.Constant)}
+    return {ast.literal_eval(text) for text in found if text.startswith(("'", '"'))}
+
+
+def test_every_phrase_has_its_turkish() -> None:
+    unused = {phrase for phrase in phrases_in_use() if isinstance(phrase, str) and phrase not in refusals._TURKISH}
+    assert not unused
+    for english, turkish in refusals._TURKISH.items():
+        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", turkish)), english
 
 
 def test_there_are_enough_of_them() -> None:
