@@ -14,6 +14,8 @@ MODEL_CHARACTERS_MAX = 256
 N_MAX = 128
 NESTING_MAX = 254  # what orjson writes; a body that a core could read and not write again is refused here
 _BRACKETS_UNCHECKED = 128
+_ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
+_ROLES_WITHOUT_CONTENT = frozenset(("assistant", "tool", "function"))  # it may stand in tool calls, or be empty
 
 
 USAGE_DAYS = 30
@@ -113,10 +115,11 @@ def _check_messages(messages: Any) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise _refusal(f"messages[{index}]")
-        if not isinstance(message.get("role"), str):
+        role = message.get("role")
+        if type(role) is not str or role not in _ROLES:
             raise _refusal(f"messages[{index}].role")
         content = message.get("content")
-        if type(content) is not str and content is not None:
+        if type(content) is not str and not (content is None and role in _ROLES_WITHOUT_CONTENT):
             _check_parts(content, f"messages[{index}].content")
 
 
