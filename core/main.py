@@ -116,7 +116,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run a core until `stop`, then drain it. A log that cannot be folded ends the process, loudly."""
     core = await unless_stopped(stop, Core.open(settings))
     ops = Ops(settings, "core", core.ready)
-    REGISTRY.register(CoreCollector(core.resources, core.worker, core.rate_watch))
+    REGISTRY.register(CoreCollector(core.resources, core.worker, core.tasks, core.rate_watch))
     REGISTRY.register(SyncCollector(core.sync))
     ops_port = await ops.start()
     await unless_stopped(stop, core.start())

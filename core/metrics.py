@@ -7,14 +7,16 @@ from prometheus_client.registry import Collector
 
 from core.fx.watch import RateWatch
 from core.resources import Resources
+from core.tasks.service import TaskService
 from core.worker import Worker
 
 
 class CoreCollector(Collector):
     """Amounts in nano-units over all currencies; they are for alarms, not for accounts."""
 
-    def __init__(self, resources: Resources, worker: Worker, rate_watch: RateWatch) -> None:
+    def __init__(self, resources: Resources, worker: Worker, tasks: TaskService, rate_watch: RateWatch) -> None:
         self._resources = resources
+        self._tasks = tasks
         self._worker = worker
         self._rate_watch = rate_watch
 
@@ -43,3 +45,30 @@ class CoreCollector(Collector):
         for name, count in counters.settlements.items():
             settlements.add_metric([name], count)
         yield settlements
+        yield from self._media()
+
+    def _media(self) -> Iterator[Metric]:
+        desk = self._tasks.desk
+        counters, copier = desk.counters, desk.copier
+        yield GaugeMetricFamily("onysoft_tasks_in_work", "Tasks being looked at", value=len(self._tasks.follower))
+        for name, text, value in (
+            ("created", "Tasks that a provider has taken", counters.created),
+            ("create_failures", "Creates that failed", counters.create_failures),
+            ("creates_lost", "Creates that may have made a task nobody knows", counters.lost_creates),
+            ("creates_refused_pace", "Creates refused: no turn near", sum(p.refused for p in desk.paces.values())),
+            ("looks", "Questions to providers about tasks", counters.looks),
+            ("looks_failed", "Questions without an answer", counters.looks_failed),
+            ("copies", "Results copied", copier.copied),
+            ("copied_bytes", "Bytes of results copied", copier.copied_bytes),
+            ("copy_failures", "Copies that failed", copier.failures),
+            ("defects", "Looks ended by a defect", counters.defects),
+        ):
+            yield CounterMetricFamily(f"onysoft_tasks_{name}", text, value=value)
+        for name, text, counts in (
+            ("ended", "Tasks by how they ended", counters.ended),
+            ("webhooks", "Deliveries to customers' webhooks", counters.webhooks),
+        ):
+            family = CounterMetricFamily(f"onysoft_tasks_{name}", text, labels=["outcome"])
+            for outcome, count in counts.items():
+                family.add_metric([outcome], count)
+            yield family

@@ -14,7 +14,7 @@ from proto.onysoft.v1.ledger_pb2 import Event, LedgerBatch
 SUBJECT_PREFIX = len("ledger.")
 
 _KINDS = {field.name: field.number for field in Event.DESCRIPTOR.fields}
-_REQUEST_KINDS = frozenset({"request_opened", "hold_extended", "request_settled", "request_released"})
+_REQUEST_KINDS = frozenset({"request_opened", "hold_extended", "task_submitted", "request_settled", "request_released"})
 _ACCOUNT_KINDS = frozenset({"account_opened", "account_suspended", "account_resumed", "credit_added"})
 _KEY_KINDS = frozenset({"key_issued", "key_revoked", "key_rotated", "key_changed"})
 

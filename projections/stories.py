@@ -104,6 +104,13 @@ def _add(
             story["hold"] = to_text(opened.hold_nano)
     elif kind == "hold_extended":
         attempt.setdefault("extended", []).append(seen | {"added": to_text(event.hold_extended.add_nano)})
+    elif kind == "task_submitted":
+        submitted = event.task_submitted
+        attempt["submitted"] = seen | {
+            "provider": submitted.provider,
+            "provider_task_id": submitted.provider_task_id,
+            "lease_ms": submitted.lease_ms,
+        }
     elif kind == "request_settled":
         attempt["settled"] = seen | _settlement(event.request_settled, row)
         if row.code in _STATUS_AFTER:

@@ -88,6 +88,18 @@ _ROWS = (
         "provider_error", 502, "Sağlayıcı hata verdi. Lütfen yeniden deneyin.", "The provider failed. Please try again."
     ),
     ApiError(
+        "generation_failed",
+        502,
+        "Üretim başarısız oldu; ücret alınmadı. Lütfen yeniden deneyin.",
+        "The generation failed; nothing was charged. Please try again.",
+    ),
+    ApiError(
+        "generation_expired",
+        504,
+        "Üretim zamanında tamamlanmadı; ücret alınmadı.",
+        "The generation was not completed in time; nothing was charged.",
+    ),
+    ApiError(
         "service_unavailable",
         503,
         "Hizmet şu anda kullanılamıyor. Lütfen yeniden deneyin.",

@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         default=8.0, ge=0, description="longest wait for a turn to begin a task; what waits longer gets 503"
     )
     task_patience_s: float = Field(
-        default=3_600.0, ge=30, description="a task that has not ended by then has expired: nothing is charged"
+        default=3_600.0, ge=1, description="a task that has not ended by then has expired: nothing is charged"
     )
     task_late_s: float = Field(
         default=86_400.0, ge=0, description="how long an expired task's late result is still looked for"
