@@ -16,7 +16,9 @@ from core.ledger.money import to_text
 from core.ledger.outcome import Code, Outcome
 from core.ledger.verdicts import describe_limit
 from core.ledger.windows import windows_of
+from core.media.catalogue import MediaCatalogue
 from core.replica import Replica
+from core.tasks import offer
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import work_pb2
 from runtime.errors import Refusal
@@ -28,7 +30,11 @@ ASKS_MAX = 1_024
 class Asks:
     """Listens on `ask.key`, `ask.balance` and `ask.models`."""
 
-    def __init__(self, connection: Connection, replica: Replica, catalogue: Catalogue) -> None:
+    def __init__(
+        self, connection: Connection, replica: Replica, catalogue: Catalogue, media: MediaCatalogue | None
+    ) -> None:
+        """`media`: None where no provider of media tasks is set up."""
+        self._media = media
         self._connection = connection
         self._replica = replica
         self._catalogue = catalogue
@@ -97,10 +103,17 @@ class Asks:
 
     async def _models(self, ask: work_pb2.Ask) -> work_pb2.Answer:
         account = await self._account(ask)
-        tariff = tariff_of(account, self._replica.state, ask.model)
+        state = self._replica.state
+        tariff = tariff_of(account, state, ask.model)
         currency = pb.Currency.Name(pb.Currency.ValueType(account.currency))
+        media = self._media.get(ask.model) if self._media is not None else None
         if not ask.model:
-            return self._with_limit(account, self._catalogue.listing(tariff, currency))
+            sold = self._media.callable_models() if self._media is not None else []
+            more = [offer.describe(model, tariff_of(account, state, model.id), currency) for model in sold]
+            return self._with_limit(account, self._catalogue.listing(tariff, currency, more))
+        if media is not None and media.callable:
+            tariff = tariff_of(account, state, media.id)
+            return self._with_limit(account, orjson.dumps(offer.describe(media, tariff, currency)))
         entry = self._catalogue.find(ask.model)
         return self._with_limit(account, orjson.dumps(describe(entry, tariff, currency)))
 

@@ -5,7 +5,7 @@ is called only when it is active, its provider lists a whole price for it, and o
 here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -122,9 +122,10 @@ class Catalogue:
         self._version = version
         self._listings.clear()
 
-    def listing(self, tariff: Tariff, currency: str) -> bytes:
-        """`GET /v1/models` for one account: its own prices, in its currency, after markup and FX."""
-        models = [describe(entry, tariff, currency) for entry in self.entries.values()]
+    def listing(self, tariff: Tariff, currency: str, more: Iterable[Mapping[str, Any]] = ()) -> bytes:
+        """`GET /v1/models` for one account: its own prices, in its currency, after markup and FX; `more` are models
+        that are described elsewhere."""
+        models = [*(describe(entry, tariff, currency) for entry in self.entries.values()), *more]
         return orjson.dumps({"object": "list", "data": models})
 
 

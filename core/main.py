@@ -79,7 +79,8 @@ class Core:
         desk = Desk(self.replica, self.catalogue, self._connection, self._mirror, self._settings, self.sync)
         service = AdminService(desk)
         self._server, self.admin_port = await serve_admin(service, self._settings)
-        await Asks(self._connection, self.replica, self.catalogue).start()
+        media = self.tasks.catalogue if self.tasks.offered else None
+        await Asks(self._connection, self.replica, self.catalogue, media).start()
         await self._answers.start()
         await self.worker.start()
         await self.tasks.start()
