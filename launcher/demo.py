@@ -12,7 +12,7 @@ from launcher.folder import Folder
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1.ledger_pb2 import TRY, USD, USER
 
-_CONNECT_TIMEOUT_S = 20.0
+_CONNECT_TIMEOUT_S = 45.0
 _CREDIT = "100.00"
 _REFERENCE = "demo"
 _USD_IN_TRY = "40.00"

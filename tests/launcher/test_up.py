@@ -112,7 +112,16 @@ def test_an_instance_serves_stops_and_comes_back_as_it_was(data: Path) -> None:
     """The first thing that anybody does with the project; a lost balance after a restart is lost money."""
     first = Up(data)
     document = first.document()
-    assert set(document["pids"]) == {"supervisor", "nats", "sandbox", "core-1", "projections", "analytics", "edge-1"}
+    assert set(document["pids"]) == {
+        "supervisor",
+        "nats",
+        "sandbox",
+        "core-1",
+        "projections",
+        "analytics",
+        "edge-1",
+        "console",
+    }
     assert readyz(document["readyz_url"]) == (200, {"ready": True, "process": "supervisor", "reason": None})
     assert first.balance() == 100.0
     first.ask()
