@@ -38,10 +38,11 @@ def set_rate(
 def confirm_rate(
     context: typer.Context,
     base: Annotated[Base, typer.Argument(help="the currency whose rate has jumped")],
+    rate: Annotated[str, typer.Option(help="only if it is this rate that waits")] = "",
 ) -> None:
     """Let the rate hold that waits because it jumped too far."""
     session: Session = context.obj
-    request = admin.ConfirmFxRateRequest(base=Currency.Value(base.value))
+    request = admin.ConfirmFxRateRequest(base=Currency.Value(base.value), rate=rate)
     session.show(shapes.fx_rate(session.call("ConfirmFxRate", request)), "rate set")
 
 

@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from runtime.addresses import Address, Range, address_of, is_within, listed_ranges
 
 HOPS_MAX = 32
+HEADER_CHARACTERS_MAX = 2_048
+"""A longer list of hops is nobody's honest one, and names no client."""
 
+_UNKNOWN = "unknown"
 _FORWARDED = b"forwarded"
 _X_FORWARDED_FOR = b"x-forwarded-for"
 _FORWARDED_ELEMENT = re.compile(r'((?:[^",]|"(?:[^"\\]|\\.)*")+)')
@@ -69,7 +72,10 @@ class TrustedProxies:
 def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
     """All lines of a header as one; None when there is none."""
     lines = [value.decode("latin-1") for key, value in headers if key == name]
-    return ",".join(lines) if lines else None
+    if not lines:
+        return None
+    joined = ",".join(lines)
+    return joined if len(joined) <= HEADER_CHARACTERS_MAX else _UNKNOWN
 
 
 def _x_forwarded_hops(text: str | None) -> list[str] | None:

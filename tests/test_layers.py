@@ -17,7 +17,20 @@ MAY_IMPORT = {
     "projections": {"projections", "bus", "core", "proto", "runtime"},
     "sandbox": {"sandbox", "runtime"},
 }
-PURE = {"__future__", "collections", "dataclasses", "decimal", "enum", "hashlib", "heapq", "re", "struct", "typing"}
+PURE = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "functools",
+    "hashlib",
+    "heapq",
+    "re",
+    "struct",
+    "typing",
+}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -48,6 +61,9 @@ def test_the_fold_is_pure() -> None:
         for name in imports_of(path):
             allowed = name.startswith(("core.ledger", "proto.")) or name == "core" or name.split(".")[0] in PURE
             assert allowed, f"{path} imports {name}: no I/O, clock or randomness may enter the fold"
+        for node in ast.walk(ast.parse(path.read_text())):
+            clock = isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today", "astimezone")
+            assert not clock, f"{path} asks a clock, or the machine's time zone"
 
 
 def test_only_the_bus_knows_nats() -> None:

@@ -32,6 +32,9 @@ class Rates(Subject):
         if known is None or known.proposed is None:
             raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, "no rate waits to be confirmed")
         waits = known.proposed
+        if request.rate and amount("rate", request.rate) != waits.rate_nano:
+            message = f"another rate waits by now: {to_text(waits.rate_nano)}"
+            raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, message)
         return await self._set(
             ledger.FxRateSet(
                 base=waits.base,

@@ -111,7 +111,9 @@ async def test_a_rate_that_waits_is_confirmed_by_a_person(operator: Operator) ->
     found = await operator.call("ListFxRates", admin.ListFxRatesRequest())
     assert (found.rates[0].rate, found.rates[0].source, found.rates[0].stale) == ("40.00", "manual", False)
     assert (found.proposed[0].rate, found.proposed[0].reference) == ("60.00", "2026-08-14")
-    confirmed = await operator.call("ConfirmFxRate", admin.ConfirmFxRateRequest(base=ledger.USD))
+    unseen = await operator.refused("ConfirmFxRate", admin.ConfirmFxRateRequest(base=ledger.USD, rate="59.00"))
+    assert "60.00" in unseen.message, "nobody confirms what they have not seen"
+    confirmed = await operator.call("ConfirmFxRate", admin.ConfirmFxRateRequest(base=ledger.USD, rate="60.00"))
     assert (confirmed.rate, confirmed.source, confirmed.reference) == ("60.00", "tcmb", "2026-08-14")
     found = await operator.call("ListFxRates", admin.ListFxRatesRequest())
     assert (found.rates[0].rate, len(found.proposed)) == ("60.00", 0)

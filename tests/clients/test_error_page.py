@@ -28,6 +28,7 @@ HELLO = [{"role": "user", "content": "[[tokens=12]] Merhaba"}]
 FIXED = {"model": FIXED_PRICE_MODEL, "messages": HELLO}
 SLOW_TOKENS_PER_S = 4
 TRIES_MAX = 8
+GRACE_MS = 4_000
 
 ELSEWHERE = {
     "internal_error": "a defect, which no client can provoke: tests/edge/test_relay.py",
@@ -148,6 +149,16 @@ def replaced_secret(stage: Stage) -> Provoked:
     assert stage.send(Provoked(customer.api_key))[0] == 200
     rotated = stage.ask("RotateKey", admin.RotateKeyRequest(key_id=customer.key_id))
     assert stage.send(Provoked(rotated.api_key))[0] == 200
+    return Provoked(customer.api_key)
+
+
+def secret_past_its_grace(stage: Stage) -> Provoked:
+    """It works as long as its grace lasts, so that its owner can bring the new one to every server."""
+    customer = stage.open()
+    stage.ask("RotateKey", admin.RotateKeyRequest(key_id=customer.key_id, grace_ms=GRACE_MS))
+    assert stage.send(Provoked(customer.api_key))[0] == 200
+    page = Provoked(customer.api_key, None, "/balance", "GET")
+    wait_until(lambda: stage.send(page)[0] != 200, 20, "the end of the grace")
     return Provoked(customer.api_key)
 
 
@@ -349,6 +360,7 @@ ROWS = (
     Row(revoked_key, "invalid_api_key", 401, openai.AuthenticationError, *KEY),
     Row(expired_key, "invalid_api_key", 401, openai.AuthenticationError, *KEY),
     Row(replaced_secret, "invalid_api_key", 401, openai.AuthenticationError, *KEY),
+    Row(secret_past_its_grace, "invalid_api_key", 401, openai.AuthenticationError, *KEY),
     Row(no_balance, "insufficient_balance", 402, openai.APIStatusError, *BALANCE),
     Row(
         held_balance,

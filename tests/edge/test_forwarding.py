@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.forwarding import HOPS_MAX, TrustedProxies
+from edge.forwarding import HEADER_CHARACTERS_MAX, HOPS_MAX, TrustedProxies
 
 PROXIES = TrustedProxies("10.0.0.0/8, 2001:db8:feed::/48, ::ffff:172.16.0.0/108")
 
@@ -72,3 +72,9 @@ def test_without_a_header_a_proxy_speaks_for_itself() -> None:
 def test_a_wrong_range_is_said_at_start(listed: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         TrustedProxies(listed)
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded"])
+def test_an_endless_list_names_nobody(name: str) -> None:
+    """Taking it apart could keep an edge busy for seconds."""
+    assert client("10.0.0.1", (name, '"\\' * HEADER_CHARACTERS_MAX + ", for=192.0.2.1")) is None

@@ -882,15 +882,19 @@ class ConfirmFxRateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BASE_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
     base: _ledger_pb2.Currency.ValueType
+    rate: _builtins.str
+    """what was seen to wait; another one that waits by now is not confirmed. Empty: whatever waits"""
     def __init__(
         self,
         *,
         base: _ledger_pb2.Currency.ValueType = ...,
+        rate: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "rate", b"rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

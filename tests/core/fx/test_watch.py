@@ -8,6 +8,7 @@ import pytest
 from core.fx.watch import CENTRAL_BANK_URL, PAIR, RateWatch, url_of
 from core.ledger.money import NANO
 from core.ledger.versions import NEWEST
+from core.metrics import CoreCollector
 from core.replica import Replica
 from proto.onysoft.v1 import ledger_pb2 as pb
 from runtime.settings import Settings
@@ -103,12 +104,19 @@ async def test_what_cannot_be_read_changes_nothing(bank: Bank, wanted: dict[str,
     assert bank.known.proposed is None
 
 
-async def test_an_old_rate_is_reported(bank: Bank) -> None:
+async def test_an_old_rate_is_reported(bank: Bank, house: House) -> None:
     """In an inflation the house would pay the difference for weeks and not know."""
     watch = bank.watches[0]
     assert not watch.is_stale
     settings = watch._settings.model_copy(update={"fx_stale_h": 1e-9})
-    assert RateWatch(bank.replica, settings).is_stale
+    old = RateWatch(bank.replica, settings)
+    assert old.is_stale
+    figures = {
+        each.name: each.samples[0].value
+        for each in CoreCollector(house.core.resources, house.core.worker, old).collect()
+        if each.samples
+    }
+    assert (figures["onysoft_fx_rate_stale"], figures["onysoft_fx_rate_waits"]) == (1.0, 0.0)
 
 
 def test_the_bank_is_asked_only_where_dollars_are_real() -> None:
