@@ -66,6 +66,17 @@ def test_the_fold_is_pure() -> None:
             assert not clock, f"{path} asks a clock, or the machine's time zone"
 
 
+def test_media_models_are_pure_data() -> None:
+    """A catalogue that waited, looked at the clock or opened a URL could not price the same request twice alike."""
+    allowed_own = ("core.media", "core.pricing", "runtime.errors")
+    forbidden = {"asyncio", "socket", "time", "datetime", "random", "secrets", "os", "urllib.request", "http", "ssl"}
+    for path in (ROOT / "core" / "media").rglob("*.py"):
+        for name in imports_of(path):
+            if name.split(".")[0] in PACKAGES:
+                assert name.startswith(allowed_own), f"{path} imports {name}"
+            assert name not in forbidden, f"{path} imports {name}"
+
+
 def test_only_the_bus_knows_nats() -> None:
     for package in PACKAGES - {"bus"}:
         for path in (ROOT / package).rglob("*.py"):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from sandbox.control import Control
 from sandbox.generation import unix_ms
 from sandbox.kie import specs
-from sandbox.kie.control import Draws, KieFaults
 from sandbox.kie.notation import BadInput, Spec, judge
 from sandbox.kie.prices import price_of
 from sandbox.kie.tasks import Outcome, Task, Tasks, new_task_id
@@ -25,12 +25,12 @@ _RUN = os.urandom(6).hex()
 class Creation:
     """Makes tasks under the faults in force."""
 
-    def __init__(self, tasks: Tasks, draws: Draws) -> None:
+    def __init__(self, tasks: Tasks, control: Control) -> None:
         self._tasks = tasks
-        self._draws = draws
+        self._control = control
+        self._draws = control.kie_draws
         self._number = 0
         self._made_ms: deque[float] = deque()
-        self.faults = KieFaults()
 
     def judged(self, path: str, body: Any) -> tuple[Spec, dict[str, Any]]:
         """What is asked for, and its input. Raises BadInput."""
@@ -45,7 +45,7 @@ class Creation:
             if found is None:
                 raise BadInput(422, "The model name you specified is not supported.")
             spec, given = found, body.get("input")
-        judge(spec, given, self.faults.refuse_unknown)
+        judge(spec, given, self._control.kie.refuse_unknown)
         callback = body.get("callBackUrl")
         if callback is not None and (not isinstance(callback, str) or not callback.startswith(("http://", "https://"))):
             raise BadInput(422, "callBackUrl must be an http(s) URL")
@@ -55,7 +55,7 @@ class Creation:
 
     def pace(self) -> None:
         """Raises BadInput 429 when this window's creates are used up; they are rejected, not queued."""
-        faults = self.faults
+        faults = self._control.kie
         now_ms = unix_ms()
         while self._made_ms and self._made_ms[0] <= now_ms - faults.create_window_s * 1_000:
             self._made_ms.popleft()
@@ -68,7 +68,7 @@ class Creation:
             credits = price_of(spec).credits({**spec.defaults(), **given})
         except LookupError:
             raise BadInput(422, "This combination of parameters is not supported") from None
-        if credits > self.faults.credits - self._tasks.charged:
+        if credits > self._control.kie.credits - self._tasks.charged:
             raise BadInput(402, "Credits insufficient")
         return credits
 
@@ -92,9 +92,9 @@ class Creation:
             extension="wav" if spec.shape == "wav" else _EXTENSIONS[spec.result],
             shown_input=shown_input(spec, given) | ({"image_format": image_format} if spec.result == "image" else {}),
             callback_url=str(body.get("callBackUrl") or ""),
-            fail_code=self.faults.fail_code if outcome == "fail" else 0,
-            dead=self._draws.hit("dead_results", self.faults.dead_results_rate),
-            truncated=self._draws.hit("truncated_results", self.faults.truncated_results_rate),
+            fail_code=self._control.kie.fail_code if outcome == "fail" else 0,
+            dead=self._draws.hit("dead_results", self._control.kie.dead_results_rate),
+            truncated=self._draws.hit("truncated_results", self._control.kie.truncated_results_rate),
             reference=str(given.get("audioId") or given.get("taskId") or given.get("task_id") or ""),
             traceparent=traceparent,
             body=body,
@@ -109,7 +109,9 @@ class Creation:
         if found is not None:
             return found
         self._number += 1
-        takes_ms = 5_000 * self.faults.time_scale if self.faults.task_ms is None else self.faults.task_ms
+        takes_ms = (
+            5_000 * self._control.kie.time_scale if self._control.kie.task_ms is None else self._control.kie.task_ms
+        )
         task = Task(
             id=new_task_id(self._number, _RUN, market=False),
             family="veo",
@@ -145,7 +147,7 @@ class Creation:
             raise BadInput(409, "WAV record already exists")
 
     def _outcome(self, spec: Spec) -> Outcome:
-        faults, draws = self.faults, self._draws
+        faults, draws = self._control.kie, self._draws
         if faults.only_models and spec.name not in faults.only_models:
             return "success"
         if draws.hit("forget", faults.forget_rate):
@@ -160,10 +162,10 @@ class Creation:
     def _takes_ms(self, spec: Spec) -> float:
         if spec.shape in AT_ONCE:
             return 0.0
-        if self.faults.task_ms is not None:
-            return float(self.faults.task_ms)
+        if self._control.kie.task_ms is not None:
+            return float(self._control.kie.task_ms)
         least, most = _SONG_SECONDS if spec.shape == "music" else _SECONDS[spec.result]
-        return (least + (most - least) * self._draws.share("takes")) * 1_000 * self.faults.time_scale
+        return (least + (most - least) * self._draws.share("takes")) * 1_000 * self._control.kie.time_scale
 
 
 def _results(spec: Spec, given: Mapping[str, Any]) -> int:

@@ -72,8 +72,8 @@ class Kie:
         self._draws = control.kie_draws
         self.tasks = Tasks(tasks_path)
         self._teller = Teller(self._files_url)
-        self._creation = Creation(self.tasks, self._draws)
-        self._webhooks = Webhooks(self.tasks, Caller(self._teller), self._draws)
+        self._creation = Creation(self.tasks, control)
+        self._webhooks = Webhooks(self.tasks, Caller(self._teller), control)
         self._uploads = Uploads()
         self._listing = Listing()
         self._running: set[asyncio.Task[None]] = set()
@@ -100,7 +100,6 @@ class Kie:
 
     def serve(self, request: Request, connection: Connection) -> None:
         """Answer one call, now or later."""
-        self._creation.faults = self._webhooks.faults = self._control.kie
         path = unquote(request.path.decode("latin-1"))
         if path.startswith(FILES + "/") and request.method == b"GET":
             self._serve_file(path.removeprefix(FILES + "/"), request, connection)
@@ -361,10 +360,9 @@ class Kie:
         if task is None or task.dead or now_ms > task.finish_ms + alive_ms or (until and now_ms > int(until.group(1))):
             connection.answer(404, b"Not Found", b"text/plain")
             return
-        match = _RESULT.fullmatch(path)
-        assert match is not None
-        maker, content_type = _MAKERS[match.group(3)]
-        data = maker(task.seed(int(match.group(2))))
+        name, _, extension = path.rpartition("/")[2].partition(".")
+        maker, content_type = _MAKERS[extension]
+        data = maker(task.seed(int(name)))
         if task.truncated:
             connection.answer_part(data, len(data) // 2)
         else:

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 from runtime.log import log
+from sandbox.control import Control
 from sandbox.generation import unix_ms
 from sandbox.kie import outgoing
 from sandbox.kie.callbacks import Caller, Stage, signature, stages
-from sandbox.kie.control import Draws, KieFaults
 from sandbox.kie.tasks import Task, Tasks
 
 TIMEOUT_S = 15.0
@@ -24,16 +24,16 @@ Delivery = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Webhooks:
-    """One timer for each callback that is to come; `faults` is what is in force when it is due."""
+    """One timer for each callback that is to come; its faults are those in force when it is due."""
 
-    def __init__(self, tasks: Tasks, caller: Caller, draws: Draws) -> None:
+    def __init__(self, tasks: Tasks, caller: Caller, control: Control) -> None:
         self._tasks = tasks
         self._caller = caller
-        self._draws = draws
+        self._control = control
+        self._draws = control.kie_draws
         self._timers: set[asyncio.TimerHandle] = set()
         self._sending: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
-        self.faults = KieFaults()
 
     def follow(self, task: Task) -> None:
         """Set the timers of the callbacks that were not yet sent."""
@@ -43,8 +43,8 @@ class Webhooks:
         planned = stages(task)
         for number, stage in enumerate(planned):
             if stage.name not in sent:
-                due_ms = task.created_ms + task.takes_ms * stage.share + self.faults.webhook_delay_ms
-                if self.faults.webhook_reorder:
+                due_ms = task.created_ms + task.takes_ms * stage.share + self._control.kie.webhook_delay_ms
+                if self._control.kie.webhook_reorder:
                     due_ms = task.finish_ms + (len(planned) - number) * REORDER_PAUSE_MS
                 self._at(due_ms, self._deliver(task, stage))
 
@@ -70,16 +70,16 @@ class Webhooks:
 
     def _deliver(self, task: Task, stage: Stage) -> Delivery:
         async def deliver() -> None:
-            if self._draws.hit("webhook_lost", self.faults.webhook_lost_rate):
+            if self._draws.hit("webhook_lost", self._control.kie.webhook_lost_rate):
                 self._note(task, stage, "lost", 0, 0)
                 return
-            for _ in range(1 + self.faults.webhook_duplicates):
+            for _ in range(1 + self._control.kie.webhook_duplicates):
                 await self._send(task, stage)
 
         return deliver
 
     async def _send(self, task: Task, stage: Stage) -> None:
-        body = orjson.dumps(self._caller.body(task, stage.name, self.faults.omit_credits))
+        body = orjson.dumps(self._caller.body(task, stage.name, self._control.kie.omit_credits))
         status = 0
         for attempt in range(1, TRIES + 1):
             try:
@@ -93,15 +93,15 @@ class Webhooks:
                 self._note(task, stage, "delivered", status, attempt)
                 return
             if attempt < TRIES:
-                await asyncio.sleep(RETRY_PAUSE_S * self.faults.time_scale)
+                await asyncio.sleep(RETRY_PAUSE_S * self._control.kie.time_scale)
         self._note(task, stage, "failed", status, TRIES)
 
     def _headers(self, task: Task) -> dict[str, str]:
         headers = {"content-type": "application/json", "user-agent": "kie-sandbox"}
-        if self.faults.webhook_key:
+        if self._control.kie.webhook_key:
             now_s = int(time.time())
-            key = self.faults.webhook_key
-            if self._draws.hit("webhook_bad_signature", self.faults.webhook_bad_signature_rate):
+            key = self._control.kie.webhook_key
+            if self._draws.hit("webhook_bad_signature", self._control.kie.webhook_bad_signature_rate):
                 key += "-wrong"
             headers["x-webhook-timestamp"] = str(now_s)
             headers["x-webhook-signature"] = signature(key, task.id, now_s)
