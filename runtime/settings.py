@@ -193,6 +193,10 @@ class Settings(BaseSettings):
     analytics_memory_bytes: int = Field(
         default=1_000_000_000, ge=200_000_000, description="memory that the embedded engine may use"
     )
+    analytics_range_rows: int = Field(default=50_000, ge=1, description="rows at which a range is sent to the store")
+    analytics_range_s: float = Field(
+        default=1.0, gt=0, description="how long rows gather before they are sent, where there are fewer"
+    )
     analytics_threads: int = Field(default=2, ge=1, description="threads of one query or insert there")
     analytics_query_s: float = Field(default=30.0, gt=0, description="longest time of one query")
     analytics_result_bytes: int = Field(

@@ -23,7 +23,7 @@ from projections.analytics.migrate import home_id, migrate, require_current
 from projections.analytics.ranges import insert_range, last_position, seen_reports
 from projections.analytics.readers import Readers
 from projections.analytics.rows import Range
-from projections.analytics.sink import RETRY_MAX_S, RETRY_S, OnCut, StreamRows, StreamSink, resume_at
+from projections.analytics.sink import RETRY_MAX_S, RETRY_S, OnCut, RangeSize, StreamRows, StreamSink, resume_at
 from projections.analytics.snapshots import SnapshotFolder, freeze
 from projections.analytics.store import Store, StoreFailed, StoreInUse, dsn_of, limit
 from projections.analytics.usage_rows import UsageRows
@@ -86,7 +86,8 @@ class Analytics:
         async def insert(range_: Range) -> None:
             await self._in_thread(insert_range, self._store, stream, range_)
 
-        self.sinks[stream] = StreamSink(self._connection, stream, rows, claims, insert, again, on_cut)
+        size = RangeSize(self._settings.analytics_range_rows, self._settings.analytics_range_s)
+        self.sinks[stream] = StreamSink(self._connection, stream, rows, claims, insert, again, size, on_cut)
 
     def _on_ledger_cut(self, range_: Range, rows: StreamRows) -> Callable[[], None] | None:
         """Now and then keep the fold as it is at a range's end, once that range is in the tables."""

@@ -24,10 +24,8 @@ from projections.analytics.rows import Range
 from projections.analytics.store import StoreFailed
 from runtime.log import log
 
-RANGE_ROWS_MAX = 50_000
 RANGE_MESSAGES_MAX = 50_000
-RANGE_S = 1.0
-"""How long rows gather: one insert a second keeps ClickHouse's parts few, and the tables two seconds behind."""
+IDLE_S = 1.0
 
 OnCut = Callable[[Range, "StreamRows"], Callable[[], None] | None]
 
@@ -66,6 +64,15 @@ class GaveUp(Exception):
 
 class SinkBroken(Exception):
     """The tables and the claims contradict each other; the store must be rebuilt from the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSize:
+    """A range is cut at so many rows, or so many seconds after its first message. One insert a second keeps
+    ClickHouse's parts few, and the tables two seconds behind."""
+
+    rows: int = 50_000
+    seconds: float = 1.0
 
 
 @dataclass(slots=True)
@@ -111,6 +118,7 @@ class StreamSink:
         claims: Claims,
         insert: Callable[[Range], Awaitable[None]],
         again: Claim | None,
+        size: RangeSize,
         on_cut: OnCut | None = None,
     ) -> None:
         self.stream = stream
@@ -120,6 +128,7 @@ class StreamSink:
         self._claims = claims
         self._insert = insert
         self._again = again
+        self._size = size
         self._on_cut = on_cut
         self._tail: Tail | None = None
         self._reading = False
@@ -198,10 +207,10 @@ class StreamSink:
     def _wait_s(self) -> float:
         if self.rows.pending and self._again is None:
             return max(0.01, self._cut_at - time.monotonic())
-        return RANGE_S
+        return IDLE_S
 
     def _is_full(self) -> bool:
-        return self.rows.pending_rows >= RANGE_ROWS_MAX or self.rows.pending >= RANGE_MESSAGES_MAX
+        return self.rows.pending_rows >= self._size.rows or self.rows.pending >= RANGE_MESSAGES_MAX
 
     def _on_entry(self, entry: Entry) -> None:
         """Messages that come after reading was to stop are read again later."""
@@ -210,7 +219,7 @@ class StreamSink:
         first = not self.rows.pending
         self.rows.apply(entry)
         if first and self.rows.pending:
-            self._cut_at = time.monotonic() + RANGE_S
+            self._cut_at = time.monotonic() + self._size.seconds
             self._moved.set()
         if self._is_full() if self._again is None else entry.position >= self._again.last:
             self._reading = False
