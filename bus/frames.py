@@ -111,6 +111,11 @@ class Answer:
             status=status,
         )
 
+    def served_by(self, provider: str) -> None:
+        """Name the provider in a head that has not left yet."""
+        if self._head is not None:
+            self._head.provider = provider
+
     async def write(self, data: bytes) -> None:
         """Send bytes of a streamed answer, at most COALESCE_S later, as far as the window allows.
 

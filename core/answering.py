@@ -74,6 +74,7 @@ class WholeAnswer:
 
     async def _begin(self, route: Route) -> Completion:
         self._order.upstream["model"] = route.upstream_id
+        self._call.answer.served_by(route.provider.name)
         return await route.provider.complete(
             orjson.dumps(self._order.upstream), self._call.trace_headers(), self._call.remaining_s()
         )
@@ -144,6 +145,7 @@ class StreamedAnswer:
 
     async def _begin(self, route: Route) -> tuple[AnswerStream, Chunk | None]:
         self._order.upstream["model"] = route.upstream_id
+        self._call.answer.served_by(route.provider.name)
         stream = route.provider.stream(
             orjson.dumps(self._order.upstream), self._call.trace_headers(), self._call.remaining_s()
         )

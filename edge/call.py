@@ -27,6 +27,7 @@ class Call:
         "headers",
         "key_id",
         "model",
+        "provider",
         "received_ms",
         "request_bytes",
         "request_id",
@@ -47,6 +48,7 @@ class Call:
         self.account_id = b""
         self.key_id = b""
         self.model = ""
+        self.provider = ""
         self.request_bytes = 0
         self.response_bytes = 0
         self.status = 0
@@ -122,6 +124,7 @@ class Call:
             account_id=self.account_id,
             key_id=self.key_id,
             model=self.model,
+            provider=self.provider,
             route=self.route,
             status=self.status,
             code=self.code,

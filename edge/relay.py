@@ -142,6 +142,7 @@ class Relay:
         self._saw(frame)
         if frame.HasField("failure"):
             raise Refused(frame.failure)
+        call.provider = frame.head.provider
         limit = limit_of(frame.head)
         fields = call.fields(limit)
         if frame.head.max_tokens_lowered_to:

@@ -68,6 +68,7 @@ def chunk(work: work_pb2.WorkRequest, text: str) -> bytes:
 async def answer_ok(work: work_pb2.WorkRequest, answer: Answer) -> None:
     """What a core does when all is well."""
     answer.head(work.stream, LIMIT)
+    answer.served_by("openrouter")
     if not work.stream:
         await answer.finish(completion(work, "merhaba"), position=5)
         return

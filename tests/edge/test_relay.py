@@ -444,6 +444,7 @@ async def test_every_response_is_reported_once(edge: RunningEdge, core: FakeCore
     assert [event.request_id for event in events[:2]] == [work.request_id for work in core.works]
     assert events[0].account_id
     assert events[0].model == MODEL
+    assert [event.provider for event in events[:2]] == ["openrouter", "openrouter"]
     assert events[0].request_bytes == len(chat())
     assert 0 < events[0].first_byte_us <= events[0].duration_us
     assert events[0].attempts == 1

@@ -179,12 +179,15 @@ class Head(_message.Message):
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_LOWERED_TO_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     stream: _builtins.bool
     """text/event-stream, else application/json"""
     max_tokens_lowered_to: _builtins.int
     """0: not lowered"""
     status: _builtins.int
     """HTTP status of a whole answer; 0: 200"""
+    provider: _builtins.str
+    """who serves it, for reports"""
     @_builtins.property
     def rate_limit(self) -> Global___RateLimit: ...
     def __init__(
@@ -194,10 +197,11 @@ class Head(_message.Message):
         rate_limit: Global___RateLimit | None = ...,
         max_tokens_lowered_to: _builtins.int = ...,
         status: _builtins.int = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tokens_lowered_to", b"max_tokens_lowered_to", "rate_limit", b"rate_limit", "status", b"status", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tokens_lowered_to", b"max_tokens_lowered_to", "provider", b"provider", "rate_limit", b"rate_limit", "status", b"status", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
