@@ -4,7 +4,6 @@ Nothing is ever reset: a counter belongs to its window's number, and another win
 A change of Turkish law would come as a new rules version.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 MINUTE_MS = 60_000
@@ -36,7 +35,6 @@ def day_of(time_ms: int) -> int:
     return (time_ms + ISTANBUL_OFFSET_MS) // DAY_MS
 
 
-@lru_cache(maxsize=64)
 def month_of_day(day: int) -> int:
     """Number of the month, since the year 0, that an Istanbul day is in."""
     era, day_of_era = divmod(day + _MARCH_OF_0, _ERA_DAYS)
