@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,15 @@ import orjson
 
 from bus.frames import ClientGone
 from bus.writer import Applied
+from core import tokens
 from core.admission import Hold, Terms
 from core.catalogue import Entry, Route
-from core.costing import Cost, cost_of, estimated_tokens, shown_cost
+from core.costing import Cost, cost_of, shown_cost
 from core.growth import Growth
 from core.phase import Interrupted, Phase
-from core.pricing import Demand, Tariff
+from core.pricing import Demand, Price, Tariff
 from core.providers.port import AbortPolicy, AnswerStream, Chunk, Completion, Provider, ProviderFailure, Usage
+from core.tokens import OwnCount
 from proto.onysoft.v1 import ledger_pb2 as pb
 from runtime.ids import REQUEST, text
 
@@ -31,13 +33,20 @@ GROWTH_BYTES_PER_TOKEN = 2
 OVERRUN_CHUNKS = 16
 """Content chunks beyond the output limit after which a provider that ignores it is cut: a chunk is at least a token."""
 
+TEXT_KEPT_BYTES = 128 * 1024
+"""Of a streamed answer that is kept until its provider has said how many tokens it was; a longer one is not."""
+
 DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(slots=True)
 class Order:
-    """An admitted call: what to ask of which model, within which output, and how its cost is charged."""
+    """An admitted call: what to ask of which model, within which output, and how its cost is charged.
 
+    `model` is the id that the client asked for, which may be an alias.
+    """
+
+    model: str
     entry: Entry
     tariff: Tariff
     currency: str
@@ -56,18 +65,15 @@ class WholeAnswer:
 
     async def run(self) -> None:
         """Call the provider, settle, answer. A client that leaves meanwhile pays: the provider bills the whole."""
-        provider, completion = await self._call.begin(self._order.entry, self._begin)
-        body = completion.body
-        order = self._order
-        cost = cost_of(
-            order.entry,
-            completion.usage,
-            order.demand.images,
-            lambda: (estimated_tokens(order.demand.prompt_tokens), estimated_tokens(_text_bytes(body))),
+        route, completion = await self._call.begin(self._order.entry, self._begin)
+        body, order = completion.body, self._order
+        price = order.entry.price_of(route)
+        cost = await cost_of(
+            price, completion.usage, order.demand.images, lambda: own_count(order, price, _texts(body))
         )
-        applied = await self._call.settle(self._order, cost, provider, completion.generation_id, pb.COMPLETED)
+        applied = await self._call.settle(order, cost, route.provider, completion.generation_id, pb.COMPLETED)
         body["id"] = text(REQUEST, self._call.request_id)
-        body["model"] = self._order.entry.id
+        body["model"] = order.model
         body["usage"] = own_usage(body.get("usage"), cost)
         body["cost"] = shown_cost(applied.outcome.charged_nano, self._order.currency)
         await self._call.answer.finish(orjson.dumps(body), applied.position)
@@ -89,10 +95,16 @@ def own_usage(usage: Any, cost: Cost) -> dict[str, Any]:
     return usage
 
 
-def _text_bytes(body: Mapping[str, Any]) -> int:
-    """Bytes of all that was generated, for our own count."""
-    choices = body.get("choices") or ()
-    return sum(len(orjson.dumps(choice.get("message") or {})) for choice in choices if isinstance(choice, dict))
+async def own_count(order: Order, price: Price, texts: Sequence[str], tokens_min: int = 0) -> OwnCount:
+    """Our own count of a call's tokens. Images are counted where the price has no part for them."""
+    images = 0 if price.rates.image else order.demand.images
+    return await tokens.count(order.upstream, texts, images, tokens_min, order.entry.tokenizer)
+
+
+def _texts(body: Mapping[str, Any]) -> list[str]:
+    """All that was generated, for our own count."""
+    messages = [choice.get("message") or {} for choice in body["choices"]]
+    return [each for message in messages for each in tokens.answer_texts(message)]
 
 
 class StreamedAnswer:
@@ -102,7 +114,7 @@ class StreamedAnswer:
         self._call = call
         self._answer = call.answer
         self._order = order
-        self._model = order.entry.id
+        self._model = order.model
         self._chunks_max = order.hold.output_tokens * (order.upstream.get("n") or 1) + OVERRUN_CHUNKS
         self._id = text(REQUEST, call.request_id)
         self._created = 0
@@ -110,11 +122,13 @@ class StreamedAnswer:
         self._shown_usage: Any = None
         self._content_bytes = 0
         self._content_chunks = 0
+        self._texts: list[str] = []
         self._growth = Growth(call, order)
 
     async def run(self) -> None:
         """Relay chunks as they come; then settle, and only then end."""
-        provider, (stream, first) = await self._call.begin(self._order.entry, self._begin)
+        route, (stream, first) = await self._call.begin(self._order.entry, self._begin)
+        provider = route.provider
         end: pb.CallEnd.ValueType = pb.COMPLETED
         failure: ProviderFailure | None = None
         try:
@@ -141,7 +155,7 @@ class StreamedAnswer:
         finally:
             await stream.aclose()
             await self._growth.finished()
-        await self._end(provider, stream.generation_id, end, failure)
+        await self._end(route, stream.generation_id, end, failure)
 
     async def _begin(self, route: Route) -> tuple[AnswerStream, Chunk | None]:
         self._order.upstream["model"] = route.upstream_id
@@ -182,8 +196,18 @@ class StreamedAnswer:
             if type(content) is str:
                 self._content_chunks += 1
                 self._content_bytes += len(content.encode())
+                self._keep(content)
             elif delta.get("tool_calls"):
-                self._content_bytes += len(orjson.dumps(delta["tool_calls"]))
+                calls = orjson.dumps(delta["tool_calls"])
+                self._content_bytes += len(calls)
+                self._keep(calls.decode())
+
+    def _keep(self, content: str) -> None:
+        """Remember what was generated, in case that its provider does not say how many tokens it was."""
+        if self._content_bytes <= TEXT_KEPT_BYTES:
+            self._texts.append(content)
+        else:
+            self._texts.clear()
 
     async def _is_held_for(self) -> bool:
         """Does the hold cover the output so far, reckoned as not less than it is likely to be?"""
@@ -210,13 +234,14 @@ class StreamedAnswer:
             self._usage = failure.usage or self._usage
 
     async def _end(
-        self, provider: Provider, generation_id: str, end: pb.CallEnd.ValueType, failure: ProviderFailure | None
+        self, route: Route, generation_id: str, end: pb.CallEnd.ValueType, failure: ProviderFailure | None
     ) -> None:
+        provider, price = route.provider, self._order.entry.price_of(route)
         if failure is not None and self._answer.withdraw():
             raise failure  # the client gets the error alone, so it is the house that pays
         if self._usage is None and generation_id and end != pb.COMPLETED:
             self._usage = await self._ask_cost(provider, generation_id)
-        cost = cost_of(self._order.entry, self._usage, self._order.demand.images, self._own_count)
+        cost = await cost_of(price, self._usage, self._order.demand.images, lambda: self._own_count(price))
         applied = await self._call.settle(self._order, cost, provider, generation_id, end)
         if failure is not None:
             await self._call.fail(failure.client_code)
@@ -225,9 +250,12 @@ class StreamedAnswer:
         else:
             await self._finish(cost, applied, end)
 
-    def _own_count(self) -> tuple[int, int]:
-        completion = max(estimated_tokens(self._content_bytes), self._content_chunks)
-        return estimated_tokens(self._order.demand.prompt_tokens), completion
+    async def _own_count(self, price: Price) -> OwnCount:
+        if self._content_bytes <= TEXT_KEPT_BYTES:
+            return await own_count(self._order, price, self._texts, self._content_chunks)
+        counted = await own_count(self._order, price, (), self._content_chunks)
+        by_bytes = max(-(-self._content_bytes // tokens.BYTES_PER_TOKEN), self._content_chunks)
+        return OwnCount(counted.prompt_tokens, by_bytes, f"{counted.counted_by}, {tokens.BY_BYTES}")
 
     async def _ask_cost(self, provider: Provider, generation_id: str) -> Usage | None:
         """What a broken-off generation cost, once the provider knows."""
@@ -246,7 +274,7 @@ class StreamedAnswer:
             "id": self._id,
             "object": "chat.completion.chunk",
             "created": self._created or int(time.time()),
-            "model": self._order.entry.id,
+            "model": self._model,
         }
         data = b""
         if end == pb.CUT:

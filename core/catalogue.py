@@ -56,7 +56,12 @@ class Entry:
     routes: tuple[Route, ...]
     image_output: bool
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults_bytes: int = 0
     tokenizer: str = ""
+
+    def completed(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The request with the defaults that it leaves out."""
+        return {**self.defaults, **request} if self.defaults else request
 
     def price_of(self, route: Route) -> Price:
         """What a call over this route costs."""
@@ -156,6 +161,7 @@ def entry_of(model: ModelSet, providers: Mapping[str, Provider]) -> Entry | None
         routes=tuple(sorted(routes, key=lambda route: route.order)),
         image_output=model.image_output,
         defaults=defaults,
+        defaults_bytes=len(model.defaults),
         tokenizer=model.tokenizer,
     )
 

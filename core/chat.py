@@ -144,9 +144,10 @@ class ChatCall:
         body = self.work.body or await fetch_body(
             self._resources.bulk, self.work.edge, self.request_id, self.work.body_ref
         )
-        request = orjson.loads(body)
         entry = self._resources.catalogue.find(self.work.model)
-        demand, terms = demand_of(request, len(body)), terms_of(request, entry, self.work.stream)
+        request = entry.completed(orjson.loads(body))
+        demand = demand_of(request, len(body) + entry.defaults_bytes)
+        terms = terms_of(request, entry, self.work.stream)
         self.account = account = await self._account()
         tariff = tariff_of(account, self._replica.state, entry.id)
         hold = await self._admit(account, entry, demand, terms, tariff)
@@ -155,7 +156,7 @@ class ChatCall:
         self.phase = Phase.PROVIDER
         currency = CURRENCIES[account.currency]
         upstream = _upstream(request, entry, terms, hold)
-        order = Order(entry, tariff, currency, upstream, hold, demand, terms)
+        order = Order(self.work.model, entry, tariff, currency, upstream, hold, demand, terms)
         if self.work.stream:
             await StreamedAnswer(self, order).run()
         else:
@@ -268,7 +269,7 @@ class ChatCall:
         Raises Refusal(service_unavailable) when the attempt was no longer open: its cost is the house's loss.
         """
         self.phase = Phase.ENDING
-        event = settlement(self.request_id, self.attempt, cost, order.tariff, order.entry, end)
+        event = settlement(self.request_id, self.attempt, cost, order.tariff, end)
         settled = event.request_settled
         settled.provider = provider.name
         settled.generation_id = generation_id
@@ -290,7 +291,7 @@ class ChatCall:
             else:
                 return await future
 
-    async def begin(self, entry: Entry, begin: Callable[[Route], Awaitable[Begun]]) -> tuple[Provider, Begun]:
+    async def begin(self, entry: Entry, begin: Callable[[Route], Awaitable[Begun]]) -> tuple[Route, Begun]:
         """The first route that answers."""
         return await self._resources.router.first(entry, begin, self._tally)
 

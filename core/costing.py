@@ -1,24 +1,24 @@
 """From what a provider reports to what is charged. Missing and zero are different values."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import orjson
 
-from core.catalogue import Entry
 from core.ledger.money import to_text
-from core.pricing import Tariff, atto_to_text, cost_to_atto, token_cost_atto
+from core.pricing import Price, Tariff, atto_to_text, cost_to_atto, token_cost_atto
 from core.providers.port import Usage
+from core.tokens import OwnCount
 from proto.onysoft.v1 import ledger_pb2 as pb
-
-BYTES_PER_TOKEN = 4
-"""Our own count where a provider sends none: one token for each four UTF-8 bytes, and at least one a chunk."""
 
 TOKENS_MAX = 2**31
 
 
 class Cost(NamedTuple):
-    """Tokens, exact provider cost in atto-USD, and where the cost comes from."""
+    """Tokens, exact provider cost in atto-USD, and where the cost comes from.
+
+    `images` are the prompt's, where the catalogue's price was used; `counted_by` says how an estimate was counted.
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -26,6 +26,9 @@ class Cost(NamedTuple):
     reasoning_tokens: int
     cost_atto: int
     basis: pb.CostBasis.ValueType
+    price_version: bytes
+    images: int = 0
+    counted_by: str = ""
 
     def shown_usage(self) -> dict[str, Any]:
         """OpenAI's usage object."""
@@ -38,22 +41,23 @@ class Cost(NamedTuple):
         }
 
 
-def cost_of(entry: Entry, usage: Usage | None, images: int, own_count: Callable[[], tuple[int, int]]) -> Cost:
-    """The cost of a call: the provider's word, else its tokens at the catalogue's price, else our own count.
+async def cost_of(price: Price, usage: Usage | None, images: int, own_count: Callable[[], Awaitable[OwnCount]]) -> Cost:
+    """The cost of a call: the provider's word, else its tokens at the route's price, else our own count.
 
-    `own_count` gives prompt and completion tokens; it is asked only where the provider's are missing. A provider that
-    names a cost of 0 for a priced model is not believed: its tokens are priced instead.
+    `own_count` is asked only where the provider's tokens are missing. A provider that names a cost of 0 for a priced
+    model is not believed: its tokens are priced instead.
     """
     if usage is None or not _plausible(usage):
-        prompt, completion = own_count()
-        cost = token_cost_atto(entry.price, prompt, completion, 0, images)
-        return Cost(prompt, completion, 0, 0, cost, pb.ESTIMATED)
+        prompt, completion, counted_by = await own_count()
+        cost_atto = token_cost_atto(price, prompt, completion, 0, images)
+        return Cost(prompt, completion, 0, 0, cost_atto, pb.ESTIMATED, price.version, images, counted_by)
     prompt, completion, cached, reasoning, cost_usd = usage
     if cost_usd:
-        return Cost(prompt, completion, cached, reasoning, cost_to_atto(cost_usd), pb.PROVIDER_COST)
-    priced = token_cost_atto(entry.price, prompt, completion, cached, images)
+        cost_atto = cost_to_atto(cost_usd)
+        return Cost(prompt, completion, cached, reasoning, cost_atto, pb.PROVIDER_COST, price.version)
+    priced = token_cost_atto(price, prompt, completion, cached, images)
     basis = pb.PROVIDER_TOKENS if priced or cost_usd is None else pb.PROVIDER_COST
-    return Cost(prompt, completion, cached, reasoning, priced, basis)
+    return Cost(prompt, completion, cached, reasoning, priced, basis, price.version, images)
 
 
 def _plausible(usage: Usage) -> bool:
@@ -67,14 +71,7 @@ def _plausible(usage: Usage) -> bool:
     )
 
 
-def estimated_tokens(text_bytes: int) -> int:
-    """Tokens of a text by our own count."""
-    return -(-text_bytes // BYTES_PER_TOKEN)
-
-
-def settlement(
-    request_id: bytes, attempt: int, cost: Cost, tariff: Tariff, entry: Entry, end: pb.CallEnd.ValueType
-) -> pb.Event:
+def settlement(request_id: bytes, attempt: int, cost: Cost, tariff: Tariff, end: pb.CallEnd.ValueType) -> pb.Event:
     """The settlement of a call, with every part that its charge can be recomputed from.
 
     Filled in where it lies: protobuf copies a message that is put into another.
@@ -95,7 +92,9 @@ def settlement(
     settled.provider_cost_usd = atto_to_text(cost.cost_atto)
     settled.fx_rate_nano = tariff.fx_rate_nano
     settled.markup_bps = tariff.markup_bps
-    settled.price_version = entry.price.version
+    settled.price_version = cost.price_version
+    settled.images = cost.images
+    settled.counted_by = cost.counted_by
     settled.basis = cost.basis
     settled.end = end
     return event

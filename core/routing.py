@@ -40,8 +40,8 @@ class Router:
 
     async def first(
         self, entry: Entry, begin: Callable[[Route], Awaitable[Begun]], tally: Tally
-    ) -> tuple[Provider, Begun]:
-        """The first route whose `begin` succeeds.
+    ) -> tuple[Route, Begun]:
+        """The first route whose `begin` succeeds, and what that began.
 
         Raises the last ProviderFailure when none does; one that blames the input, at once.
         """
@@ -67,7 +67,7 @@ class Router:
                     raise
                 else:
                     self._record(route.provider, None)
-                    return route.provider, begun
+                    return route, begun
         raise last or ProviderFailure(FailureKind.UNAVAILABLE, "no_route")
 
     def _allows(self, provider: Provider) -> bool:
