@@ -9,16 +9,13 @@ import orjson
 
 from bus.connection import Connection
 from bus.transport import Message
-from core.admission import tariff_of
-from core.catalogue import Catalogue, describe
 from core.ledger.accounts import Account
 from core.ledger.money import to_text
 from core.ledger.outcome import Code, Outcome
 from core.ledger.verdicts import describe_limit
 from core.ledger.windows import windows_of
-from core.media.catalogue import MediaCatalogue
+from core.price_list import PriceLists
 from core.replica import Replica
-from core.tasks import offer
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import work_pb2
 from runtime.errors import Refusal
@@ -30,14 +27,10 @@ ASKS_MAX = 1_024
 class Asks:
     """Listens on `ask.key`, `ask.balance` and `ask.models`."""
 
-    def __init__(
-        self, connection: Connection, replica: Replica, catalogue: Catalogue, media: MediaCatalogue | None
-    ) -> None:
-        """`media`: None where no provider of media tasks is set up."""
-        self._media = media
+    def __init__(self, connection: Connection, replica: Replica, price_lists: PriceLists) -> None:
         self._connection = connection
         self._replica = replica
-        self._catalogue = catalogue
+        self._price_lists = price_lists
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -104,18 +97,10 @@ class Asks:
     async def _models(self, ask: work_pb2.Ask) -> work_pb2.Answer:
         account = await self._account(ask)
         state = self._replica.state
-        tariff = tariff_of(account, state, ask.model)
-        currency = pb.Currency.Name(pb.Currency.ValueType(account.currency))
-        media = self._media.get(ask.model) if self._media is not None else None
+        key = state.keys.get(ask.key_id)
         if not ask.model:
-            sold = self._media.callable_models() if self._media is not None else []
-            more = [offer.describe(model, tariff_of(account, state, model.id), currency) for model in sold]
-            return self._with_limit(account, self._catalogue.listing(tariff, currency, more))
-        if media is not None and media.callable:
-            tariff = tariff_of(account, state, media.id)
-            return self._with_limit(account, orjson.dumps(offer.describe(media, tariff, currency)))
-        entry = self._catalogue.find(ask.model)
-        return self._with_limit(account, orjson.dumps(describe(entry, tariff, currency)))
+            return self._with_limit(account, self._price_lists.every(state, account, key))
+        return self._with_limit(account, self._price_lists.one(state, account, key, ask.model))
 
     def _with_limit(self, account: Account, body: bytes) -> work_pb2.Answer:
         now_ms = max(self._replica.state.time_ms, time.time_ns() // 1_000_000)

@@ -5,7 +5,7 @@ is called only when it is active, its provider lists a whole price for it, and o
 here.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -13,14 +13,11 @@ import orjson
 
 from core.ledger.records import Model
 from core.listing import CHAT
-from core.pricing import UNITS, Price, Tariff, Unpriced, atto_to_text, dearest, parse_price
+from core.pricing import Price, Unpriced, dearest, parse_price
 from core.providers.port import Provider
 from proto.onysoft.v1.ledger_pb2 import ModelRoute, ModelSet
 from runtime.errors import Refusal
 from runtime.log import log
-
-LISTINGS_KEPT = 256
-"""Answers of `GET /v1/models` that are kept, one for each tariff and currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +83,24 @@ class Catalogue:
         self._entries: dict[str, Entry] = {}
         self._aliases: Mapping[str, str] = {}
         self._version: tuple[int, int] | None = None
-        self._listings: dict[tuple[Tariff, str], bytes] = {}
 
     @property
     def entries(self) -> Mapping[str, Entry]:
         """Every callable model by id."""
         self._renew()
         return self._entries
+
+    @property
+    def version(self) -> Hashable:
+        """Another one whenever an entry or an alias has changed."""
+        self._renew()
+        return self._version
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names, and the ids that they stand for."""
+        self._renew()
+        return self._aliases
 
     def find(self, model_id: str) -> Entry:
         """The model of that id, or of which it is an alias.
@@ -125,13 +133,6 @@ class Catalogue:
         }
         self._aliases = dict(state.aliases)
         self._version = version
-        self._listings.clear()
-
-    def listing(self, tariff: Tariff, currency: str, more: Iterable[Mapping[str, Any]] = ()) -> bytes:
-        """`GET /v1/models` for one account: its own prices, in its currency, after markup and FX; `more` are models
-        that are described elsewhere."""
-        models = [*(describe(entry, tariff, currency) for entry in self.entries.values()), *more]
-        return orjson.dumps({"object": "list", "data": models})
 
 
 def entry_of(model: ModelSet, providers: Mapping[str, Provider]) -> Entry | None:
@@ -169,27 +170,3 @@ def entry_of(model: ModelSet, providers: Mapping[str, Provider]) -> Entry | None
 def _route(route: ModelRoute, providers: Mapping[str, Provider]) -> Route:
     price = parse_price(orjson.loads(route.price)) if route.price else None
     return Route(providers[route.provider], route.upstream_id, route.order, route.weight or 1, price)
-
-
-def describe(entry: Entry, tariff: Tariff, currency: str) -> dict[str, Any]:
-    """One model as a client sees it; prices are decimal strings for one unit."""
-    return {
-        "id": entry.id,
-        "object": "model",
-        "created": entry.created,
-        "owned_by": entry.id.partition("/")[0],
-        "name": entry.name,
-        "context_length": entry.context_length,
-        "max_output_tokens": entry.output_tokens_max,
-        "pricing": {"currency": currency, **_own_prices(entry.price, tariff)},
-    }
-
-
-def _own_prices(price: Price, tariff: Tariff) -> dict[str, str]:
-    rates = price.rates
-    shown = {}
-    for unit in UNITS:
-        atto = getattr(rates, unit)
-        if atto or unit in ("prompt", "completion"):
-            shown[unit] = atto_to_text(tariff.own_price_atto(atto)) or "0"
-    return shown

@@ -17,6 +17,7 @@ from core.catalogue import Catalogue
 from core.chat import ChatCall
 from core.fx.watch import RateWatch
 from core.metrics import CoreCollector
+from core.price_list import PriceLists
 from core.providers.breaker import CircuitBreaker
 from core.providers.configured import configured
 from core.replica import Replica
@@ -79,8 +80,8 @@ class Core:
         desk = Desk(self.replica, self.catalogue, self._connection, self._mirror, self._settings, self.sync)
         service = AdminService(desk)
         self._server, self.admin_port = await serve_admin(service, self._settings)
-        media = self.tasks.catalogue if self.tasks.offered else None
-        await Asks(self._connection, self.replica, self.catalogue, media).start()
+        price_lists = PriceLists(self.catalogue, self.tasks.catalogue if self.tasks.offered else None)
+        await Asks(self._connection, self.replica, price_lists).start()
         await self._answers.start()
         await self.worker.start()
         await self.tasks.start()

@@ -279,7 +279,7 @@ class App:
     async def _look_up(self, call: Call, path: str) -> None:
         """What a core or a projection knows: models, balance, one request's story."""
         identity = await self._identify(call)
-        ask = work_pb2.Ask(account_id=identity.account_id, min_position=self._relay.position)
+        ask = work_pb2.Ask(account_id=identity.account_id, key_id=identity.key_id, min_position=self._relay.position)
         subject = "ask." + ("request" if call.route == "requests" else call.route)
         if path.startswith(_MODEL):
             ask.model = path[len(_MODEL) :]

@@ -11,7 +11,7 @@ from core.admin.answers import Context, Rejected, answers
 from core.admin.desk import Subject
 from core.admin.fields import invalid
 from core.admin.shown_models import show_model
-from core.difference import Approval, described
+from core.difference import Approval, described, home
 from core.ledger.records import Model
 from core.listing import is_id
 from core.pricing import Unpriced, canonical_price, parse_price, price_version
@@ -26,6 +26,14 @@ ROUTES_MAX = 16
 WEIGHT_MAX = 1_000_000
 NOT_DEFAULTS = frozenset({"model", "messages", "stream", "stream_options", "n", "models", "route", "user"})
 """What a caller decides alone: parameters that no default may stand in for."""
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "max_tokens": (1, 2**31),
+    "max_completion_tokens": (1, 2**31),
+    "temperature": (0, 2.0),
+    "top_p": (0, 1.0),
+}
+"""What a core reads of a request, or an edge would have refused in it."""
 
 
 class Models(Subject):
@@ -117,6 +125,9 @@ class Models(Subject):
     async def RemoveRoute(self, request: pb.RemoveRouteRequest) -> pb.Model:
         model = await self._model(request.model_id)
         after = _copy(model.set)
+        if request.provider == home(model.set) and request.upstream_id in ("", model.set.routes[0].upstream_id):
+            message = f"the route of {request.provider} sets the model's price: give it a late order, or deactivate it"
+            raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, message)
         kept = [
             route
             for route in model.set.routes
@@ -209,6 +220,10 @@ def _defaults(defaults_json: bytes) -> bytes:
         invalid("defaults must be a JSON object")
     if not NOT_DEFAULTS.isdisjoint(defaults):
         invalid(f"defaults must leave {', '.join(sorted(NOT_DEFAULTS & set(defaults)))} to the caller")
+    for name, (least, most) in _RANGES.items():
+        value = defaults.get(name, least)
+        if type(value) not in ((int, float) if isinstance(most, float) else (int,)) or not least <= value <= most:
+            invalid(f"defaults: {name} must be a number from {least} to {most}")
     return orjson.dumps(defaults, option=orjson.OPT_SORT_KEYS) if defaults else b""
 
 

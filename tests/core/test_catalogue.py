@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import orjson
 import pytest
 
 from core.catalogue import Catalogue
 from core.ledger.records import Model
 from core.ledger.state import State
 from core.listing import read_listing
-from core.pricing import ATTO, Tariff
+from core.pricing import ATTO
 from proto.onysoft.v1.ledger_pb2 import ModelRoute, ModelSet
 from runtime.errors import Refusal
 
@@ -126,9 +125,3 @@ def test_an_entry_changes_with_the_ledger_and_with_nothing_else(state: State, ca
     assert catalogue.find("a/b").price.rates.prompt == ATTO
     assert catalogue.find("a/c") is before["a/c"]
     assert other.set.model_id == "a/c"
-
-
-def test_the_listing_has_the_callers_own_prices(state: State, catalogue: Catalogue) -> None:
-    put(state, version())
-    (model,) = orjson.loads(catalogue.listing(Tariff(5_000, 40 * 10**9), "TRY"))["data"]
-    assert model["pricing"] == {"currency": "TRY", "prompt": "0.06", "completion": "0.12"}

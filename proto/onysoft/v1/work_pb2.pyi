@@ -308,6 +308,7 @@ class Ask(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MIN_POSITION_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     key_hash: _builtins.bytes
     account_id: _builtins.bytes
@@ -317,6 +318,8 @@ class Ask(_message.Message):
     """wait until the replica has reached this position"""
     prices: _builtins.bool
     """of a request: with every price that its settlements name"""
+    key_id: _builtins.bytes
+    """of models: those that this key may use"""
     @_builtins.property
     def usage(self) -> Global___UsageQuestion: ...
     def __init__(
@@ -328,11 +331,12 @@ class Ask(_message.Message):
         model: _builtins.str = ...,
         min_position: _builtins.int = ...,
         prices: _builtins.bool = ...,
+        key_id: _builtins.bytes = ...,
         usage: Global___UsageQuestion | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "min_position", b"min_position", "model", b"model", "prices", b"prices", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "key_id", b"key_id", "min_position", b"min_position", "model", b"model", "prices", b"prices", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
