@@ -49,7 +49,8 @@ def mp3(seed: int, seconds: int = SECONDS) -> bytes:
 def wav(seed: int, seconds: int = SECONDS) -> bytes:
     """A tone of 220 to 475 Hz, 8 kHz, 16 bits, one channel."""
     step = 2 * math.pi * (220 + seed % 256) / _WAV_RATE
-    samples = b"".join(struct.pack("<h", int(12_000 * math.sin(step * index))) for index in range(_WAV_RATE * seconds))
+    second = struct.pack(f"<{_WAV_RATE}h", *(int(12_000 * math.sin(step * index)) for index in range(_WAV_RATE)))
+    samples = second * seconds  # whole hertz: each second is like the first
     form = struct.pack("<HHIIHH", 1, 1, _WAV_RATE, _WAV_RATE * 2, 2, 16)
     body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(samples)) + samples
     return b"RIFF" + struct.pack("<I", len(body)) + body

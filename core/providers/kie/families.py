@@ -75,7 +75,7 @@ def suno(record: Record) -> Progress:
     """
     response = _below(record)
     urls, ids = _suno_results(response)
-    text = "" if urls else _lyrics(response)
+    text = "" if urls else _lyrics(response) or text_of(record.get("midiData"))
     said = _first(record, "status", "successFlag", "state")
     if str(said).upper() == "CALLBACK_EXCEPTION":
         said = "SUCCESS" if urls or text else "PENDING"
