@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from core.pricing import ATTO_PLACES, Rates, Unpriced, parse_price
+from core.media.pricing import CREDIT_ATTO
+from core.pricing import ATTO, ATTO_PLACES, Rates, Unpriced, parse_price
 
 NANO = 10**9
 BPS = 10_000
@@ -69,11 +70,10 @@ def _step(name: str, lines: Lines, computed: str, logged: str) -> dict[str, Any]
 
 def _cost(settled: Mapping[str, Any], prices: Mapping[str, str], logged: Fraction) -> dict[str, Any]:
     """The provider's cost in USD."""
+    if "quantities" in settled:
+        return _cost_of_task(settled, logged)
     if settled["basis"] == "provider_cost":
         line = f"the provider named its cost: {_exact(logged)} USD ({_tokens(settled)})"
-        return _step("cost", [line], _exact(logged), _exact(logged))
-    if "quantities" in settled:
-        line = f"priced by conditions and quantities: {settled['quantities']}"
         return _step("cost", [line], _exact(logged), _exact(logged))
     version = settled["price_version"]
     try:
@@ -91,6 +91,21 @@ def _cost(settled: Mapping[str, Any], prices: Mapping[str, str], logged: Fractio
     total = sum(count * rate for _, count, rate in parts)
     lines.append(f"cost = {_usd(total)} USD")
     return _step("cost", lines, _usd(total), _exact(logged))
+
+
+def _cost_of_task(settled: Mapping[str, Any], logged: Fraction) -> dict[str, Any]:
+    """A media task's: so many of a unit under conditions, in the provider's credits; its own figure at most that."""
+    quantities = orjson.loads(settled["quantities"])
+    credits = Fraction(quantities["credits"])
+    quoted = Fraction(ceil(credits * CREDIT_ATTO), ATTO)
+    unit, count = quantities["unit"], quantities["count"]
+    when = ", ".join(f"{name} {quantities[name]}" for name in sorted(set(quantities) - {"unit", "count", "credits"}))
+    quote = f"{count} × {unit}{f' ({when})' if when else ''} = {quantities['credits']} credits = {_exact(quoted)} USD"
+    lines = [f"{quote}, at price version {settled['price_version']}"]
+    if settled["basis"] != "provider_cost":
+        return _step("cost", lines, _exact(quoted), _exact(logged))
+    lines.append(f"the provider's own figure: {_exact(logged)} USD, which may be at most that")
+    return _step("cost", lines, _exact(min(logged, quoted)), _exact(logged))
 
 
 def _token_parts(settled: Mapping[str, Any], rates: Rates) -> list[tuple[str, int, int]]:
@@ -175,6 +190,6 @@ def _usd(atto: int) -> str:
 
 
 def _exact(value: Fraction) -> str:
-    """The decimal of a fraction that has one with at most ATTO_PLACES places."""
+    """The decimal of a fraction that has one with at most ATTO_PLACES places; of another, its end rounded up."""
     whole, rest = divmod(ceil(value * 10**ATTO_PLACES), 10**ATTO_PLACES)
     return f"{whole}.{rest:018d}".rstrip("0").rstrip(".")

@@ -156,3 +156,21 @@ def test_the_lines_show_each_part_of_the_price() -> None:
         ["1", "images", "×", "0.00432", "=", "0.00432"],
     ]
     assert Decimal(lines[-1].split()[2]) == Decimal("0.007812")
+
+
+@pytest.mark.parametrize(
+    ("basis", "cost", "equal"),
+    [
+        ("provider_tokens", "0.04", True),
+        ("provider_tokens", "0.03", False),
+        ("provider_cost", "0.03", True),
+        ("provider_cost", "0.041", False),
+    ],
+)
+def test_a_media_task_costs_its_quantities_or_the_providers_lower_figure(basis: str, cost: str, equal: bool) -> None:
+    """A film would be charged by the minute where it was sold by the second."""
+    quantities = orjson.dumps({"unit": "second", "count": "4", "credits": "8", "resolution": "1080p"}).decode()
+    told = story(int(Decimal(cost) * ATTO), basis=basis, quantities=quantities, price_version="00" * 8)
+    explained = explain(told)
+    assert explained["equal"] is equal
+    assert "4 × second (resolution 1080p) = 8 credits = 0.04 USD" in explained["settlements"][0]["steps"][0]["lines"][0]
