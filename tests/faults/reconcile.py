@@ -27,7 +27,7 @@ from core.ledger.state import State
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as pb
 from runtime.ids import ACCOUNT, REQUEST, parse, text
-from tests.faults.book import Book, Difference, Effect, Settlement, charge_of
+from tests.faults.book import Book, Difference, Effect, Settlement, charge_of, payer_charge_of
 from tests.faults.gateway import Gateway, GatewayFailed
 from tests.faults.load import Call
 from tests.faults.log import Raw, read_ledger
@@ -167,6 +167,7 @@ def _check_no_hold(report: Report, book: Book) -> None:
     charged: Counter[bytes] = Counter()
     for settlement in book.settlements:
         charged[settlement.account_id] += settlement.charged
+        charged[settlement.payer] += settlement.payer_charged
     for account_id, purse in book.purses.items():
         if purse.charges != charged[account_id]:
             report.differs(f"{text(ACCOUNT, account_id)}: charges {purse.charges}, settlements {charged[account_id]}")
@@ -312,9 +313,10 @@ def _check_settlements(report: Report, book: Book) -> None:
     for settlement in book.settlements:
         event = settlement.event
         bases[pb.CostBasis.Name(event.basis).lower()] += settlement.counted
-        if charge_of(event) != event.charge_nano:
-            told = f"asks for {event.charge_nano}, its own terms make {charge_of(event)}"
-            report.differs(f"{text(REQUEST, event.request_id)} {told}", settlement.position)
+        for asked, made in ((event.charge_nano, charge_of(event)), (event.parent_charge_nano, payer_charge_of(event))):
+            if asked != made:
+                told = f"asks for {asked}, its own terms make {made}"
+                report.differs(f"{text(REQUEST, event.request_id)} {told}", settlement.position)
     for name, count in sorted(bases.items()):
         report.count(f"settled by {name.replace('_', ' ')}", count)
 

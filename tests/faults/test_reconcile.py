@@ -93,6 +93,43 @@ def test_what_agrees_agrees(story: Story) -> None:
     assert ("charges", "0.45") in story.report().rows
 
 
+PARTNER, CUSTOMER, CUSTOMER_KEY = b"the-partner-", b"its-customer", b"customer-key"
+
+
+def partners_customer_calls(story: Story, **other: int) -> None:
+    """0.0025 USD: 0.003 for the partner at 20 %, 0.144 for its customer at another 20 % and rate 40."""
+    opened = pb.AccountOpened(account_id=PARTNER, kind=pb.PARTNER, currency=pb.USD, markup_bps=2000)
+    below = pb.AccountOpened(
+        account_id=CUSTOMER, kind=pb.PARTNER_CUSTOMER, currency=pb.TRY, markup_bps=2000, parent_id=PARTNER
+    )
+    story.append(
+        pb.Event(rules_activated=pb.RulesActivated(version=2)),
+        pb.Event(account_opened=opened),
+        pb.Event(account_opened=below),
+        pb.Event(credit_added=pb.CreditAdded(account_id=PARTNER, amount_nano=NANO, reference="p")),
+        pb.Event(credit_added=pb.CreditAdded(account_id=CUSTOMER, amount_nano=NANO, reference="c")),
+        pb.Event(key_issued=pb.KeyIssued(key_id=CUSTOMER_KEY, account_id=CUSTOMER, key_hash=bytes([1]) * 32)),
+    )
+    asked = pb.RequestOpened(
+        request_id=request_id(8), attempt=1, account_id=CUSTOMER, key_id=CUSTOMER_KEY, lease_ms=LEASE_MS
+    )
+    asked.hold_nano, asked.parent_hold_nano = NANO // 2, NANO // 100
+    story.append(pb.Event(request_opened=asked))
+    legs = {"parent_charge_nano": 3_000_000, "parent_fx_rate_nano": NANO, "parent_markup_bps": 2000, **other}
+    story.settle(8, charge_nano=144_000_000, markup_bps=2000, **legs)
+    story.journal.append({"id": "gen-8", "cost_usd": "0.0025"})
+
+
+def test_both_legs_of_a_partners_call_are_read(story: Story) -> None:
+    """The second reading would ring for every partner, or see nothing of what partners pay."""
+    partners_customer_calls(story)
+    assert story.report().ok, story.report().told()
+
+
+def partner_charged_otherwise(story: Story) -> None:
+    partners_customer_calls(story, parent_charge_nano=2_999_999)
+
+
 def hold_left_open(story: Story) -> None:
     story.open(7)
 
@@ -169,6 +206,7 @@ def a_checkpoint_of_another_log(story: Story) -> None:
 @pytest.mark.parametrize(
     ("lie", "told"),
     [
+        (partner_charged_otherwise, "its own terms make"),
         (hold_left_open, "still holds"),
         (settled_twice_in_the_log, "was named at position"),
         (generation_that_never_was, "which the provider does not know"),
