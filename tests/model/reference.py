@@ -28,6 +28,8 @@ class Verdict(NamedTuple):
     remaining: int = 0
     reset_s: int = 0
     superseded: int = 0
+    parent_charged_nano: int = 0
+    parent_shortfall_nano: int = 0
 
 
 @dataclass

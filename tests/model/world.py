@@ -24,7 +24,7 @@ class World:
     def __init__(self, rules_version: int = 1) -> None:
         self.log = Log()
         self.twin = State()
-        self.reference = Reference(FINGERPRINT_EVERY)
+        self.reference = self._new_reference()
         self.digests = [self.log.state.digest()]
         self.snapshots: dict[int, bytes] = {}
         self.sent: dict[tuple[bytes, int], list[bytes]] = defaultdict(list)
@@ -33,6 +33,12 @@ class World:
         self.credited: dict[bytes, int] = defaultdict(int)
         if rules_version > 1:
             self.append(rules_activated(rules_version))
+        self._populate()
+
+    def _new_reference(self) -> Reference:
+        return Reference(FINGERPRINT_EVERY)
+
+    def _populate(self) -> None:
         for account, (per_minute, per_day) in LIMITS.items():
             self.append(account_opened(account, per_minute, per_day), key_issued(f"key-{account}", account))
             self.append(credit_added(100, "first", account))
@@ -107,10 +113,17 @@ class World:
                 self.open[event.request_opened.request_id] = event.request_opened.attempt
             elif outcome.code in ENDINGS:
                 ending = getattr(event, event.WhichOneof("event") or "")
-                self.charged[self._account_of(ending.request_id)] += outcome.charged_nano
+                self._count_charge(self._account_of(ending.request_id), event, outcome)
                 assert self.open.pop(ending.request_id) == ending.attempt, "invariant 2"
-            elif outcome.code is Code.APPLIED and event.WhichOneof("event") == "credit_added":
-                self.credited[event.credit_added.account_id] += event.credit_added.amount_nano
+            elif outcome.code is Code.APPLIED:
+                self._count_credit(event, outcome)
+
+    def _count_charge(self, account_id: bytes, event: pb.Event, outcome: Outcome) -> None:
+        self.charged[account_id] += outcome.charged_nano
+
+    def _count_credit(self, event: pb.Event, outcome: Outcome) -> None:
+        if event.WhichOneof("event") == "credit_added":
+            self.credited[event.credit_added.account_id] += event.credit_added.amount_nano
 
     def _account_of(self, request_id: bytes) -> bytes:
         return [attempt.account for attempt in self.reference.attempts if attempt.request == request_id][-1]
