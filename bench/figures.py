@@ -56,6 +56,19 @@ class LoadFigures:
 
 
 @dataclass(slots=True)
+class Paired:
+    """The same load with something more to do and without it, in turns, so that the machine's moods hit both."""
+
+    plain: LoadFigures
+    more: LoadFigures
+
+    def ratio(self) -> Spread:
+        """Calls a second with it over those without, turn by turn."""
+        turns = zip(self.more.runs, self.plain.runs, strict=True)
+        return Spread.of([more.calls_per_s / plain.calls_per_s for more, plain in turns if plain.calls_per_s])
+
+
+@dataclass(slots=True)
 class PeerFigures:
     """What a peer did, or why it did not run."""
 
@@ -78,6 +91,8 @@ class Figures:
     sandbox_load: LoadFigures | None = None
     one: LoadFigures | None = None
     sandbox_one: LoadFigures | None = None
+    limits: Paired | None = None
+    sink: Paired | None = None
     streams: list[StreamRun] = field(default_factory=list)
     streams_cpu: dict[str, float] = field(default_factory=dict)
     sandbox_streams: StreamRun | None = None

@@ -23,6 +23,14 @@ _START_S = 60.0
 _STOP_S = 60.0
 _POLL_S = 0.1
 _CREDIT = "1000000000.00"  # no run comes near its end
+_UNREACHABLE = 2_000_000_000
+
+LIMITS = tuple(
+    (name, pattern)
+    for pattern in ("*", "openai/*")
+    for name in ("requests_per_minute", "requests_per_day", "daily_requests", "daily_tokens", "monthly_tokens")
+)
+"""Ten limits, each of which every call of the benchmark counts against or is looked up for."""
 
 
 class NotUp(Exception):
@@ -73,27 +81,35 @@ class Gateway:
             f"the gateway did not start; see {self._folder.parent / 'launcher.log'} and {self._folder / 'logs'}"
         )
 
-    def open_account(self) -> None:
-        """An account without limits, with credit that lasts, and a key. Raises cli.client.CallFailed."""
+    def open_account(self, limits: int = 0) -> str:
+        """An account with credit that lasts, and a key with so many limits that no call meets; the key.
+
+        Raises cli.client.CallFailed.
+        """
         client = AdminClient(self.document["admin_addresses"], self.document["admin_token"])
         opening = admin.OpenAccountRequest(
             kind=USER, name="bench", currency=TRY, requests_per_minute=0, requests_per_day=0
         )
         account_id = client.call("OpenAccount", opening).account_id
         client.call("CreditAccount", admin.CreditAccountRequest(account_id=account_id, amount=_CREDIT, reference="b"))
-        self.key = client.call("IssueKey", admin.IssueKeyRequest(account_id=account_id, name="bench")).api_key
+        issued = client.call("IssueKey", admin.IssueKeyRequest(account_id=account_id, name="bench"))
+        for name, pattern in LIMITS[:limits]:
+            wanted = {name: _UNREACHABLE}
+            client.call("SetLimits", admin.SetLimitsRequest(owner_id=issued.key_id, pattern=pattern, **wanted))
         client.close()
+        return str(issued.api_key)
 
 
 @contextmanager
-def gateway(folder: Path) -> Iterator[Gateway]:
-    """A fresh one, stopped at the end. Raises NotUp."""
+def gateway(folder: Path, analytics: bool = False) -> Iterator[Gateway]:
+    """A fresh one, stopped at the end; with the analytics sink where asked for. Raises NotUp."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     words = [
         sys.executable,
         "-m",
         "launcher",
         "--no-console",
+        *([] if analytics else ["--no-analytics"]),
         "--fresh",
         "--data",
         str(folder),
@@ -103,7 +119,7 @@ def gateway(folder: Path) -> Iterator[Gateway]:
     with started(words, folder.parent / "launcher.log") as process:
         instance = Gateway(folder, process)
         instance.wait()
-        instance.open_account()
+        instance.key = instance.open_account()
         yield instance
 
 

