@@ -96,9 +96,14 @@ def own_usage(usage: Any, cost: Cost) -> dict[str, Any]:
 
 
 async def own_count(order: Order, price: Price, texts: Sequence[str], tokens_min: int = 0) -> OwnCount:
-    """Our own count of a call's tokens. Images are counted where the price has no part for them."""
+    """Our own count of a call's tokens. Images are counted where the price has no part for them.
+
+    Another tokenizer may count more than the output limit that the model's own has kept: the limit stands.
+    """
     images = 0 if price.rates.image else order.demand.images
-    return await tokens.count(order.upstream, texts, images, tokens_min, order.entry.tokenizer)
+    counted = await tokens.count(order.upstream, texts, images, tokens_min, order.entry.tokenizer)
+    most = max(tokens_min, order.hold.output_tokens * order.terms.choices)
+    return counted._replace(completion_tokens=min(counted.completion_tokens, most))
 
 
 def _texts(body: Mapping[str, Any]) -> list[str]:

@@ -197,6 +197,17 @@ async def test_every_charge_is_explained_from_its_parts(operator: Operator, faul
         assert settled.get("counted_by", "").startswith("cl100k_base") == (basis == "estimated")
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_estimate_keeps_to_the_output_limit(operator: Operator, streamed: bool) -> None:
+    """Counted with another tokenizer, a short answer in Turkish would cost more than the caller allowed."""
+    house = operator.house
+    await house.control(missing_usage=True)
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "[[tokens=50]]"}], "stream": streamed}
+    settled = await operator.settled(await house.call(MODEL, max_tokens=12, **asked))
+    assert settled["basis"] == "estimated"
+    assert settled["completion_tokens"] <= 12
+
+
 async def test_an_operators_withdrawal_outlasts_synchronisation(operator: Operator) -> None:
     """A model that was withdrawn, for the law's sake perhaps, would come back within minutes."""
     house = operator.house
