@@ -20,6 +20,7 @@ from bus.tasks import CONSUMER, Conflict, Stored, enqueue, read_task, write_task
 from bus.transport import Message
 from core.ledger.money import from_text
 from core.ledger.outcome import Code, Outcome
+from core.ledger.requests import SETTLED_ATTEMPT
 from core.providers.port import ProviderFailure
 from core.providers.tasks import Progress, TaskState
 from core.replica import Replica
@@ -268,21 +269,35 @@ class Follower:
             await self._write(stored, records.with_files(record, copied, self._desk.public_url, tries))
             return self._desk.settings.task_poll_s * tries
         charged_nano = await self._settle(record, progress)
-        ready = records.with_files(record, copied, self._desk.public_url, tries)
-        done = records.completed(ready, charged_nano, self._desk.now_ms(), self._desk.public_url)
-        await self._write(stored, done)
-        self._desk.counters.ended["completed"] += 1
+        done = await self._complete(stored, copied, charged_nano, tries)
         await self._told(done)
         return None if records.is_copied(done) else self._pause_s(deliveries)
+
+    async def _complete(self, stored: Stored, copied: list[pb.TaskFile], charged_nano: int, tries: int) -> TaskRecord:
+        """Say that it is completed, over whatever another look may have written since: it is settled already."""
+        while stored.record.status != pb.TASK_COMPLETED:
+            ready = records.with_files(stored.record, copied, self._desk.public_url, tries)
+            done = records.completed(ready, charged_nano, self._desk.now_ms(), self._desk.public_url)
+            try:
+                await self._write(stored, done)
+            except Conflict:
+                stored = await read_task(self._desk.connection, stored.record.request_id)
+            else:
+                self._desk.counters.ended["completed"] += 1
+                return done
+        return stored.record
 
     async def _settle(self, record: TaskRecord, progress: Progress) -> int:
         """Append the settlement; what was charged for the task, by this settlement or by one before it."""
         event = self._desk.settlement(record, progress.credits)
         outcome: Outcome = await self._desk.append(record.account_id, event)
         self._desk.count_settlement(outcome)
-        if outcome.code is Code.NOT_OPEN:
-            return await self._charged_before(record)
-        return outcome.charged_nano
+        if outcome.code is not Code.NOT_OPEN:
+            return outcome.charged_nano
+        settled = self._replica.state.ended.last_attempt(record.request_id) == SETTLED_ATTEMPT
+        if settled and self._desk.now_ms() < record.deadline_ms:
+            return event.request_settled.charge_nano  # its hold has covered all of it
+        return await self._charged_before(record)
 
     async def _charged_before(self, record: TaskRecord) -> int:
         """Another follower, or this one before it died, ended the request: the log's story says how.

@@ -88,8 +88,7 @@ def orphan(studio: Studio, request_id: bytes, **fields: Any) -> TaskRecord:
         family="market",
         query="/api/v1/jobs/recordInfo",
         created_ms=1_000,
-        deadline_ms=2**42,
-        **fields,
+        **{"deadline_ms": 2**42, **fields},
     )
     settled = record.settlement
     settled.request_id, settled.attempt, settled.charge_nano = request_id, 1, PRICE
@@ -136,11 +135,15 @@ async def test_a_core_that_dies_in_the_create_leaves_nothing_to_pay(studio: Stud
     assert studio.kie.creates == []
 
 
-async def test_a_core_that_dies_after_the_settlement_charges_once_and_shows_it(studio: Studio) -> None:
+@pytest.mark.parametrize("deadline_ms", [2**42, 1], ids=["at once", "much later"])
+async def test_a_core_that_dies_after_the_settlement_charges_once_and_shows_it(
+    studio: Studio, deadline_ms: int
+) -> None:
     """The record lags behind the ledger: what was charged is read from there, not charged again."""
     request_id = ids.mint()
     await open_request(studio, request_id)
-    record = orphan(studio, request_id, status=pb.PROCESSING, provider_task_id="task_9", submitted_ms=1)
+    fields = {"provider_task_id": "task_9", "submitted_ms": 1, "deadline_ms": deadline_ms}
+    record = orphan(studio, request_id, status=pb.PROCESSING, **fields)
     await studio.house.append(ledger.Event(request_settled=record.settlement))
     story = {"status": "settled", "charge": "1.60"}
 
