@@ -149,7 +149,6 @@ class MediaCall(ChatCall):
                 model=model.id,
                 hold_nano=tariff.charge_nano(quoted.cost_atto),
                 parent_hold_nano=tariff.parent_charge_nano(quoted.cost_atto),
-                free=model.price is not None and model.price.free,
                 lease_ms=int(self._resources.settings.hold_lease_s * 1000),
                 price_version=quoted.price_version,
             )

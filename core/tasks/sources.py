@@ -10,7 +10,7 @@ from core.tasks.records import FILES_PATH
 from files import kinds, names
 from files.store import StoreFailed, one_piece
 from proto.onysoft.v1.task_pb2 import TaskRecord
-from runtime.errors import Refusal
+from runtime.errors import Refusal, bilingual
 from runtime.ids import TASK, parse
 
 
@@ -75,5 +75,15 @@ def _song(reference: Reference, task: TaskRecord | None) -> str:
     return wanted
 
 
+_TURKISH = {
+    "is required": "zorunludur",
+    "must be the id of a task, vtask_…": "bir görev kimliği (vtask_…) olmalı",
+    "there is no such task": "böyle bir görev yok",
+    "that task has no result to go on from": "bu görevin devam edilebilecek bir sonucu yok",
+    "must be one of the task's song_ids": "görevin song_ids değerlerinden biri olmalı",
+}
+
+
 def _refused(reference: Reference, why: str) -> Refusal:
-    return Refusal("invalid_request", f"{reference.field}: {why}")
+    name = reference.field
+    return Refusal("invalid_request", bilingual(f"{name}: {_TURKISH[why]}", f"{name}: {why}"))

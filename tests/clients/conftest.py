@@ -8,7 +8,12 @@ import pytest
 from proto.onysoft.v1 import admin_pb2 as admin
 from tests.faults.gateway import Customer, Gateway
 
-ENVIRONMENT = {"ONYSOFT_FIRST_BYTE_TIMEOUT_S": "3", "ONYSOFT_PROVIDER_IDLE_TIMEOUT_S": "3"}
+ENVIRONMENT = {
+    "ONYSOFT_FIRST_BYTE_TIMEOUT_S": "3",
+    "ONYSOFT_PROVIDER_IDLE_TIMEOUT_S": "3",
+    "ONYSOFT_KIE_CREATES_PER_10S": "2000",
+    "ONYSOFT_TASK_POLL_S": "0.5",
+}
 
 Control = Callable[..., None]
 

@@ -97,6 +97,8 @@ def test_a_callback_that_did_not_arrive_does_not_lose_the_song() -> None:
 def test_texts_are_results_too() -> None:
     lyrics = {"status": "SUCCESS", "response": {"data": [{"text": "one"}, {"text": ""}, {"text": "two"}]}}
     assert READERS["suno"](lyrics).text == "one\n\ntwo"
+    notes = {"successFlag": 1, "midiData": {"state": "complete", "instruments": []}}
+    assert "instruments" in READERS["suno"](notes).text
     spoken = market("success", resultJson=results(resultObject={"text": "merhaba"}))
     assert READERS["market"](spoken).text == "merhaba"
     words = market("success", resultJson=results(resultObject={"words": [1]}))
