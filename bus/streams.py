@@ -57,6 +57,11 @@ async def provision(connection: Connection, settings: Settings, first_position: 
     return int(ledger["metadata"][PARTITIONS_KEY])
 
 
+async def provision_usage(connection: Connection, settings: Settings) -> None:
+    """Make the stream of the edges' reports alone. Raises as `provision`."""
+    await _ensure(connection, _usage(settings))
+
+
 def partition_of(root_id: bytes, partitions: int) -> int:
     """The partition of a billing root: crc32c mod P."""
     return int(google_crc32c.value(root_id)) % partitions

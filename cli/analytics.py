@@ -72,7 +72,7 @@ def query(
     """Ask the analytics store. Works while the gateway runs, and on the folder of one that is stopped."""
     session: Session = context.obj
     text = sys.stdin.read() if sql == "-" else sql
-    ask, where = _asker(session)
+    ask, where = asker(session)
     began = time.monotonic()
     with _progress(session, where):
         if parquet is not None:
@@ -146,7 +146,7 @@ def _dsn(settings: Settings) -> "Dsn":
         raise CallFailed("wrong_setting", f"ONYSOFT_ANALYTICS_DSN: {error}") from None
 
 
-def _asker(session: Session) -> tuple[Ask, str]:
+def asker(session: Session) -> tuple[Ask, str]:
     """Whom to ask: the analytics process, a server, or nobody: the folder itself."""
     settings = _settings(session)
     url = settings.analytics_url or _running(session)

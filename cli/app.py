@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import accounts, analytics, archive, fx, keys, ledger, limits, markups, models, operate, statements
+from cli import (
+    accounts,
+    analytics,
+    archive,
+    fx,
+    keys,
+    ledger,
+    limits,
+    markups,
+    models,
+    operate,
+    reconcile,
+    simulate,
+    statements,
+)
 from cli.client import CallFailed
 from cli.instance import NoInstance
 from cli.main import PROCESSES
@@ -37,6 +51,8 @@ app.add_typer(models.models, name="models")
 archive.add_to(ledger.ledger)
 statements.add_to(ledger.ledger)
 app.command("statement")(statements.statement)
+app.command("reconcile")(reconcile.reconcile)
+app.command("simulate")(simulate.simulate)
 app.add_typer(ledger.ledger, name="ledger")
 app.command("config")(operate.config)
 app.command("status")(operate.status)

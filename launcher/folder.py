@@ -22,6 +22,8 @@ _OURS = (
     "logs",
     "console",
     "projections",
+    "archive",
+    "simulated.json",
     "files",
     "secrets.json",
     "dev.json",

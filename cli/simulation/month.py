@@ -66,6 +66,8 @@ class Month:
         self, log: LogBuilder, market: Market, rng: random.Random, calls: int, first_ms: int, end_ms: int
     ) -> None:
         self.calls = 0
+        self.wanted = calls
+        self.ended_ms = end_ms
         self.usage: list[usage_pb2.UsageEvent] = []
         self._log = log
         self._market = market
@@ -75,7 +77,6 @@ class Month:
         self._end_ms = end_ms
         self._weights = _weights(first_ms, end_ms)
         self._per_weight = calls / sum(self._weights)
-        self._wanted = calls
         self._rate_nano = RATE_NANO
         self._rate_day = -1
         self._due: list[tuple[int, int, Call]] = []
@@ -93,9 +94,9 @@ class Month:
             time_ms += TICK_MS
             index = min((time_ms - self._first_ms) // 3_600_000, len(self._weights) - 1)
             owed += self._weights[index] * self._per_weight * TICK_MS / 3_600_000
-            count = self._wanted - self.calls if time_ms >= self._end_ms else self._drawn(owed)
+            count = self.wanted - self.calls if time_ms >= self._end_ms else self._drawn(owed)
             owed -= count
-            self._tick(time_ms, max(0, min(count, self._wanted - self.calls)))
+            self._tick(time_ms, max(0, min(count, self.wanted - self.calls)))
             yield self.calls
         while self._due:
             time_ms += TICK_MS
@@ -340,6 +341,7 @@ class Month:
                 streamed=streamed,
                 disconnected=disconnected,
                 attempts=call.attempt,
+                provider=call.offer.provider if status < 400 else "",
             )
         )
 

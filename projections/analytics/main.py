@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 from prometheus_client import REGISTRY
 
+from bus import snapshots
 from bus.connection import Connection
+from bus.errors import BusError
 from bus.streams import LEDGER, USAGE, provision
 from projections.analytics.asks import UsageAsks
 from projections.analytics.claims import Claim, Claims
@@ -36,6 +38,9 @@ from runtime.settings import Settings
 NICENESS = 5
 """Analytics comes after calls: where processor time is short, edges and cores get it first."""
 
+READER = "analytics"
+"""Under which this process announces how far it is, see bus/snapshots.py."""
+
 Result = TypeVar("Result")
 
 
@@ -50,6 +55,7 @@ class Analytics:
         self._thread = thread
         self._snapshots: SnapshotFolder | None = None
         self._snapshot_at = 0.0
+        self._announcing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Find where the tables end, and the fold at that place. Raises SinkBroken, StoreFailed, BusError."""
@@ -60,6 +66,7 @@ class Analytics:
         log.info("analytics.resumes", stream=LEDGER, tables=done, fold=state.position)
         ledger = LedgerRows(state, attempts, silent_until=done)
         self._snapshot_at = time.monotonic() + self._settings.snapshot_every_s
+        self._announce(state.position)
         self._add(LEDGER, ledger, claims, again, self._on_ledger_cut)
         done, claims, again = await self._resume(home, USAGE)
         log.info("analytics.resumes", stream=USAGE, tables=done)
@@ -87,7 +94,8 @@ class Analytics:
             await self._in_thread(insert_range, self._store, stream, range_)
 
         size = RangeSize(self._settings.analytics_range_rows, self._settings.analytics_range_s)
-        self.sinks[stream] = StreamSink(self._connection, stream, rows, claims, insert, again, size, on_cut)
+        archive = self._settings.archive_dir
+        self.sinks[stream] = StreamSink(self._connection, stream, rows, claims, insert, again, size, on_cut, archive)
 
     def _on_ledger_cut(self, range_: Range, rows: StreamRows) -> Callable[[], None] | None:
         """Now and then keep the fold as it is at a range's end, once that range is in the tables."""
@@ -101,8 +109,21 @@ class Analytics:
                 folder.save(range_.last, frozen)
             except OSError as error:
                 log.warning("analytics.snapshot_unsaved", position=range_.last, error=type(error).__name__)
+            else:
+                self._announce(range_.last)
 
         return save
+
+    def _announce(self, position: int) -> None:
+        """Tell that the ledger up to there is not needed here any more; the trim waits for it."""
+
+        async def announce() -> None:
+            try:
+                await snapshots.announce_reader(self._connection, READER, position)
+            except BusError as error:
+                log.warning("analytics.unannounced", position=position, error=type(error).__name__)
+
+        self._announcing = asyncio.create_task(announce())
 
     async def _in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)

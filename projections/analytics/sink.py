@@ -12,12 +12,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from bus import jetstream
 from bus.connection import Connection
 from bus.errors import BusError, HistoryLost
-from bus.streams import USAGE
+from bus.history import History
+from bus.streams import LEDGER, USAGE
 from bus.tail import Entry, Tail
 from projections.analytics.claims import Claim, Claims
 from projections.analytics.rows import Range
@@ -106,8 +108,8 @@ def resume_at(stream: str, claim: Claim | None, done: int) -> Claim | None:
 class StreamSink:
     """Reads a stream after `rows.position`, and sends it on. `again` is sent first, exactly as it was claimed.
 
-    `insert` puts a range into the store. `on_cut` is called with each range as it is cut, while `rows` is exactly at
-    its end, and returns what is to be called once it is in the tables.
+    `archive` has what was trimmed of the ledger. `insert` puts a range into the store. `on_cut` is called with each
+    range as it is cut, while `rows` is exactly at its end, and returns what is to be called once it is in the tables.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class StreamSink:
         again: Claim | None,
         size: RangeSize,
         on_cut: OnCut | None = None,
+        archive: Path | None = None,
     ) -> None:
         self.stream = stream
         self.rows = rows
@@ -130,7 +133,8 @@ class StreamSink:
         self._again = again
         self._size = size
         self._on_cut = on_cut
-        self._tail: Tail | None = None
+        self._archive = archive
+        self._tail: Tail | History | None = None
         self._reading = False
         self._cut_at = 0.0
         self._moved = asyncio.Event()
@@ -230,7 +234,11 @@ class StreamSink:
             return
         await self._stop_reading()
         self._reading = True
-        self._tail = Tail(self._connection, self.stream, self.rows.position, self._on_entry)
+        after = self.rows.position
+        if self.stream == LEDGER:
+            self._tail = History(self._connection, after, self._on_entry, self._archive)
+        else:
+            self._tail = Tail(self._connection, self.stream, after, self._on_entry)
         await self._tail.start()
 
     async def _stop_reading(self) -> None:

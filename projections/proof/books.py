@@ -208,7 +208,9 @@ class Books:
         kind = event.WhichOneof("event")
         if kind == "credit_added":
             added = event.credit_added
-            line = Movement(added.account_id, *where, 0, time_ms, "credit", added.amount_nano)
+            # What a receivable takes of a credit never reaches the balance.
+            paid = added.amount_nano - outcome.charged_nano
+            line = Movement(added.account_id, *where, 0, time_ms, "credit", paid)
             return [line._replace(reference=added.reference)]
         if kind == "credit_reversed":
             taken = event.credit_reversed

@@ -1,0 +1,186 @@
+"""Reconciliation: whatever is lost, changed or invented in the tables or the log must be found and named."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bus import jetstream
+from core.ledger.windows import DAY_MS
+from projections.analytics.main import Analytics
+from projections.analytics.migrate import migrate
+from projections.analytics.store import Store, parse_dsn
+from projections.proof.books import Books
+from projections.proof.reconcile import Reconciler, Report
+from projections.proof.reconcile_provider import ProviderBook
+from projections.proof.reconcile_usage import compare_usage
+from proto.onysoft.v1 import ledger_pb2 as pb
+from proto.onysoft.v1.usage_pb2 import UsageBatch, UsageEvent
+from tests.projections.conftest import ACCOUNT, KEY, NANO, Ledger
+
+DEADLINE_S = 60.0
+
+
+class Tables:
+    """A real sink into a real embedded ClickHouse."""
+
+    def __init__(self, ledger: Ledger, store: Store) -> None:
+        self.ledger = ledger
+        self.store = store
+
+    async def fill(self) -> None:
+        """Run the sink until both streams are in."""
+        with ThreadPoolExecutor(1) as thread:
+            analytics = Analytics(self.ledger.connection, self.ledger.settings, self.store, thread)
+            await analytics.start()
+            stop = asyncio.Event()
+            running = asyncio.create_task(analytics.run(stop))
+            ends = {}
+            for stream in analytics.sinks:
+                ends[stream] = int((await jetstream.stream_state(self.ledger.connection, stream))["last_seq"])
+            async with asyncio.timeout(DEADLINE_S):
+                while any(analytics.sinks[stream].rows.position < end for stream, end in ends.items()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            stop.set()
+            await running
+
+    async def ask(self, sql: str) -> Sequence[Sequence[Any]]:
+        """As the CLI asks."""
+        return await asyncio.to_thread(self.store.rows, sql)
+
+    async def reconciled(self, books: Books | None = None) -> Report:
+        """A comparison of everything."""
+        run = Reconciler(self.ledger.connection, None, books or Books(), self.ask)
+        await run.advance(await self.ledger.last())
+        await run.compare_balances()
+        return run.report
+
+
+@pytest.fixture
+async def tables(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Tables]:
+    """A ledger with calls, credits of every kind, a release, a loss and a task, all of it in the tables."""
+    store = Store.open(parse_dsn(f"chdb://{tmp_path / 'store'}"))
+    migrate(store, ledger.settings)
+    await ledger.write(pb.Event(rules_activated=pb.RulesActivated(version=2)))
+    await ledger.open_account()
+    await ledger.calls(30)
+    for end in ("released", "task"):
+        opened = pb.RequestOpened(
+            request_id=end.encode().ljust(12), attempt=1, account_id=ACCOUNT, key_id=KEY, model="m"
+        )
+        opened.hold_nano, opened.lease_ms = NANO, 60_000
+        await ledger.write(pb.Event(request_opened=opened))
+    released = pb.RequestReleased(request_id=b"released".ljust(12), attempt=1, reason=pb.PROVIDER_FAILED)
+    task = pb.TaskSubmitted(request_id=b"task".ljust(12), attempt=1, provider="kieai", provider_task_id="t-1")
+    task.lease_ms = DAY_MS
+    lost = pb.RequestSettled(request_id=b"released".ljust(12), attempt=1, charge_nano=5, generation_id="gen-late")
+    taken = pb.CreditReversed(account_id=ACCOUNT, amount_nano=1000 * NANO, reference="chargeback")
+    more = pb.CreditAdded(account_id=ACCOUNT, amount_nano=2000 * NANO, reference="pay-2")
+    await ledger.write(pb.Event(request_released=released), pb.Event(task_submitted=task))
+    await ledger.write(pb.Event(request_settled=lost), pb.Event(credit_reversed=taken), pb.Event(credit_added=more))
+    made = Tables(ledger, store)
+    await made.fill()
+    yield made
+    store.close()
+
+
+async def test_equal_sets_have_no_difference(tables: Tables) -> None:
+    report = await tables.reconciled()
+    assert report.differences == []
+    totals = report.totals
+    assert {name: totals[name] for name in ("charges", "credits", "tasks", "releases", "losses", "accounts")} == {
+        "charges": 30,
+        "credits": 3,
+        "tasks": 1,
+        "releases": 1,
+        "losses": 1,
+        "accounts": 1,
+    }
+
+
+ONE = "request_id LIKE '%0f'"
+
+
+@pytest.mark.parametrize(
+    ("damage", "where", "told", "money"),
+    [
+        (f"ALTER TABLE charges DELETE WHERE {ONE}", "charges", "is missing", True),
+        (f"ALTER TABLE charges UPDATE charge_nano = charge_nano + 1 WHERE {ONE}", "charges", "charge_nano", True),
+        (f"ALTER TABLE charges UPDATE model = 'other' WHERE {ONE}", "charges", "model is 'other'", False),
+        (f"INSERT INTO charges SELECT * FROM charges WHERE {ONE}", "charges", "is there twice", True),
+        ("ALTER TABLE credits DELETE WHERE kind = 'reversed'", "credits", "chargeback", True),
+        (
+            "INSERT INTO credits SELECT * REPLACE (3 AS stream_seq) FROM credits WHERE kind = 'reversed'",
+            "credits",
+            "is not in the ledger",
+            True,
+        ),
+        ("ALTER TABLE tasks DELETE WHERE 1", "tasks", "is missing", False),
+        ("ALTER TABLE releases UPDATE reason = 'x' WHERE 1", "releases", "reason is 'x'", False),
+        ("ALTER TABLE losses DELETE WHERE 1", "losses", "is missing", False),
+    ],
+)
+async def test_a_row_deleted_changed_or_invented_by_hand_is_named(
+    tables: Tables, damage: str, where: str, told: str, money: bool
+) -> None:
+    tables.store.command(damage, {"mutations_sync": "1"})
+    report = await tables.reconciled()
+    found = [each for each in report.differences if each.table == where]
+    assert any(told in each.text for each in found), report.differences
+    assert found[0].position > 0
+    assert any(each.table == "balances" for each in report.differences) is money
+
+
+async def test_it_goes_on_where_it_was(tables: Tables) -> None:
+    run = Reconciler(tables.ledger.connection, None, Books(), tables.ask)
+    await run.advance(20)
+    await tables.ledger.calls(5)
+    await tables.fill()
+    await run.advance(await tables.ledger.last())
+    await run.compare_balances()
+    assert (run.report.differences, run.report.totals["charges"]) == ([], 35)
+
+
+async def test_reports_of_edges_are_held_against_outcomes(tables: Tables) -> None:
+    [[time_ms]] = await tables.ask("SELECT toUnixTimestamp64Milli(max(time)) FROM charges")
+
+    def report_of(number: int, status: int, code: str = "", account_id: bytes = ACCOUNT) -> UsageEvent:
+        event = UsageEvent(request_id=number.to_bytes(12, "big"), received_ms=int(time_ms), account_id=account_id)
+        event.key_id, event.route, event.status, event.code, event.model = KEY, "chat", status, code, "m"
+        return event
+
+    events = [report_of(number, 200) for number in range(1, 20)]
+    events += [report_of(20, 402, "insufficient_balance"), report_of(21, 200, account_id=b"somebodyelse")]
+    events += [report_of(999, 200), report_of(998, 402, "insufficient_balance"), report_of(1, 200)]
+    batch = UsageBatch(edge="edge-1", epoch=b"e" * 8, number=1, events=events)
+    await jetstream.append(tables.ledger.connection, "usage.edge-1", batch.SerializeToString(), "u1")
+    await tables.fill()
+    report = Report()
+    await compare_usage(tables.ask, report, int(time_ms) - DAY_MS, int(time_ms) + DAY_MS)
+    told = sorted(each.text.partition("(")[0].strip() for each in report.differences)
+    assert len(told) == 4, told
+    assert any("was answered with 200 and never charged" in each for each in told)
+    assert any("was refused with 402 insufficient_balance and charged" in each for each in told)
+    assert any("and charged to" in each and b"somebodyelse".hex() in each for each in told)
+    assert any("was reported 2 times" in each for each in told)
+    assert report.totals["charges without a report"] == 9
+
+
+async def test_the_providers_journal_is_held_against_settlements(tables: Tables) -> None:
+    entries = [{"id": f"gen-{number}", "cost_usd": "0.000025"} for number in range(1, 31)]
+    entries[4]["cost_usd"] = "0.000026"
+    del entries[6]
+    entries.append({"id": "gen-nobody", "cost_usd": "1"})
+    run = Reconciler(tables.ledger.connection, None, Books(), None)
+    book = ProviderBook(run.report, entries, frozenset({"sandbox"}), after=0)
+    run.on_settlement = book.settled
+    await run.advance(await tables.ledger.last())
+    book.finish()
+    told = [each.text for each in run.report.differences]
+    assert len(told) == 2, told
+    assert "settles 0.000025 USD, the provider billed 0.000026 for gen-5" in told[0]
+    assert "names gen-7, which the provider does not know" in told[1]
+    assert run.report.totals["… never settled, the house's loss"] == 1
