@@ -31,7 +31,7 @@ def find(data: str | None) -> Instance:
     """
     address = os.environ.get("ONYSOFT_ADMIN_ADDRESS", "")
     if not data and address:
-        return Instance((address,), os.environ.get("ONYSOFT_ADMIN_TOKEN", ""))
+        return Instance(tuple(address.split(",")), os.environ.get("ONYSOFT_ADMIN_TOKEN", ""))
     folder = data or os.environ.get("ONYSOFT_DATA") or _pointed_to()
     if not folder:
         raise NoInstance(f"no instance is up; {_HOW}")

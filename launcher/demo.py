@@ -61,8 +61,8 @@ def main() -> int:
     folder = Folder(Path(sys.argv[1]), lock=-1)
     kept = folder.secrets()
     try:
-        address, token = os.environ["ONYSOFT_ADMIN_ADDRESS"], os.environ["ONYSOFT_ADMIN_TOKEN"]
-        client = AdminClient([address], token, _CONNECT_TIMEOUT_S)
+        addresses, token = os.environ["ONYSOFT_ADMIN_ADDRESS"].split(","), os.environ["ONYSOFT_ADMIN_TOKEN"]
+        client = AdminClient(addresses, token, _CONNECT_TIMEOUT_S)
         open_demo(client, kept)
         if os.environ.get("ONYSOFT_CONSOLE_DIR"):
             from launcher.people import open_people

@@ -113,7 +113,7 @@ async def test_an_old_rate_is_reported(bank: Bank, house: House) -> None:
     assert old.is_stale
     figures = {
         each.name: each.samples[0].value
-        for each in CoreCollector(house.core.resources, house.core.worker, old).collect()
+        for each in CoreCollector(house.core.resources, house.core.worker, house.core.tasks, old).collect()
         if each.samples
     }
     assert (figures["onysoft_fx_rate_stale"], figures["onysoft_fx_rate_waits"]) == (1.0, 0.0)
