@@ -98,13 +98,13 @@ class Sync:
         source = self.source
         return difference(source.models, source.aliases, listing, approval, further)
 
-    async def apply(self, found: Difference) -> AsyncIterator[Progress]:
-        """Append what is due, and say how far it is. Raises Overloaded, WriterClosed."""
+    async def apply(self, found: Difference, actor: str = "") -> AsyncIterator[Progress]:
+        """Append what is due, and say how far it is; `actor`: who approved it. Raises Overloaded, WriterClosed."""
         due = found.due
         applied = 0
         for start in range(0, len(due), APPENDED_AT_ONCE):
             part = due[start : start + APPENDED_AT_ONCE]
-            futures = [self._replica.append(ROOT, Event(model_set=change.model)) for change in part]
+            futures = [self._replica.append(ROOT, Event(model_set=change.model, actor=actor)) for change in part]
             for change, done in zip(part, await asyncio.gather(*futures), strict=True):
                 applied += self._noted(change, done.outcome.code)
             yield Progress(start + len(part), len(due), applied)

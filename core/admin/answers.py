@@ -39,7 +39,7 @@ def answers(
     @functools.wraps(method)
     async def call(self: Served, request: Any, context: Context) -> Answered:
         try:
-            actor_now.set(_actor_of(context))
+            actor_now.set(actor_of(context))
             return await method(self, request)
         except Rejected as rejected:
             await context.abort(rejected.code, rejected.message)
@@ -51,7 +51,7 @@ def answers(
     return call
 
 
-def _actor_of(context: Context) -> str:
+def actor_of(context: Context) -> str:
     given = dict(context.invocation_metadata() or ()).get(ACTOR_METADATA, "")
     actor = given.decode("utf-8", "replace") if isinstance(given, bytes) else given
     if len(actor) > ACTOR_CHARACTERS_MAX or not actor.isprintable():

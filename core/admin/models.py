@@ -7,7 +7,7 @@ import grpc
 import orjson
 
 from bus.errors import BusError
-from core.admin.answers import Context, Rejected, answers
+from core.admin.answers import Context, Rejected, actor_of, answers
 from core.admin.desk import Subject
 from core.admin.fields import invalid
 from core.admin.shown_models import show_model
@@ -16,6 +16,7 @@ from core.ledger.records import Model
 from core.listing import is_id
 from core.pricing import Unpriced, canonical_price, parse_price, price_version
 from core.providers.port import ProviderFailure
+from core.replica import RulesTooOld
 from core.sync import ROOT, UnknownProvider
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
@@ -158,9 +159,13 @@ class Models(Subject):
                 )
             yield pb.SyncProgress(due=len(found.due), difference_json=body, digest=digest)
             if request.apply:
-                async for done, due, applied in sync.apply(found):
+                async for done, due, applied in sync.apply(found, actor_of(context)):
                     position = self.desk.replica.state.position
                     yield pb.SyncProgress(done=done, due=due, applied=applied, position=position)
+        except Rejected as rejected:
+            await context.abort(rejected.code, rejected.message)
+        except RulesTooOld as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except UnknownProvider as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no provider {error} is set up here")
         except (ProviderFailure, BusError) as error:

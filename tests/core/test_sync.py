@@ -48,7 +48,7 @@ async def replica(connection: Connection, settings: Settings) -> AsyncIterator[R
 
 
 async def applied(sync: Sync, found: Difference) -> int:
-    counts = [progress.applied async for progress in sync.apply(found)]
+    counts = [progress.applied async for progress in sync.apply(found, "ada")]
     return counts[-1] if counts else 0
 
 
