@@ -52,7 +52,7 @@ class Core:
         self.resources = Resources(
             settings, connection, bulk, self.replica, self.catalogue, self._answers, router, Counters()
         )
-        self.tasks = TaskService(settings, connection, self._mirror, self.replica, self.resources)
+        self.tasks = TaskService(settings, connection, self.replica, self.resources)
         makers: dict[str, MakeCall] = {"chat": partial(ChatCall, self.resources)}
         if self.tasks.offered:
             makers["media"] = self.tasks.make_call

@@ -48,8 +48,9 @@ class PriceLists:
 
     def one(self, state: State, account: Account, key: Key | None, model_id: str) -> bytes:
         """One model, by its id or an alias. Raises Refusal(model_not_found)."""
-        medium = self._media.get(model_id) if self._media is not None else None
-        if medium is not None and medium.callable:
+        named = state.aliases.get(model_id, model_id)
+        medium = self._media.get(named) if self._media is not None else None
+        if medium is not None and medium.callable and offer.is_on_sale(state, medium):
             described = offer.describe(medium, tariff_of(account, state, medium.id), _currency(account))
         else:
             entry = self._catalogue.find(model_id)
@@ -71,7 +72,7 @@ class PriceLists:
         models += [
             offer.describe(medium, tariff_of(account, state, medium.id), currency)
             for medium in media
-            if _is_allowed(medium.id, account, key)
+            if offer.is_on_sale(state, medium) and _is_allowed(medium.id, account, key)
         ]
         return models
 

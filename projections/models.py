@@ -19,7 +19,7 @@ VersionRow = tuple[str, int, int, int, bytes]
 
 PUBLISHED_AT_ONCE = 64
 LEDGER_KINDS = frozenset({"", "chat"})
-"""Kinds of records that are the ledger's catalogue's alone; others are offered by the cores themselves."""
+"""Kinds whose records do not outlive the ledger's entry: cores put media models into it a moment after their start."""
 
 KINDS = frozenset({"model_set", "model_activated", "model_deactivated", "alias_set", "alias_removed"})
 

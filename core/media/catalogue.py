@@ -177,6 +177,7 @@ def _price(model_id: str, spec: Mapping[str, Any]) -> MediaPrice:
         settled_by_provider=spec.get("settled_by") == "provider",
         assumed=spec.get("assumed", ""),
         version=hashlib.sha256(canonical).digest()[:8],
+        canonical=canonical,
     )
 
 

@@ -84,7 +84,8 @@ class MediaPrice:
     The count is an input field's value (`count`, divided by `count_per` where there is one), or at most `count_max`
     where the request does not say, or `count_fixed`. Each source in `input_field` adds at most `input_each_max` to it.
     `settled_by_provider`: the request gives an upper bound only, and the provider's own figure is the price.
-    `assumed` says what of it nobody stated.
+    `assumed` says what of it nobody stated. `canonical` is the JSON that stands for it in the ledger, `version` its
+    hash.
     """
 
     unit: str
@@ -99,6 +100,7 @@ class MediaPrice:
     settled_by_provider: bool = False
     assumed: str = ""
     version: bytes = b""
+    canonical: bytes = b""
 
     @property
     def free(self) -> bool:

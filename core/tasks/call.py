@@ -27,7 +27,7 @@ from core.pricing import Tariff
 from core.providers.port import FailureKind, ProviderFailure
 from core.providers.tasks import Begun, Progress
 from core.resources import Resources
-from core.tasks import records, sources, webhooks
+from core.tasks import offer, records, sources, webhooks
 from core.tasks.desk import TaskDesk, price
 from files.names import callback_mark, webhook_secret
 from proto.onysoft.v1 import ledger_pb2 as ledger
@@ -75,7 +75,7 @@ class MediaCall(ChatCall):
             self._resources.bulk, self.work.edge, self.request_id, self.work.body_ref
         )
         request = orjson.loads(body)
-        model = self._catalogue.find(self.work.model)
+        model = self._model()
         prepared = prepare(model, request)
         callback_url = webhooks.checked_url(
             request.get("callback_url"), self._resources.settings.callback_private_addresses
@@ -98,6 +98,14 @@ class MediaCall(ChatCall):
         except Refusal:
             await self._release(ledger.PROVIDER_FAILED)
             raise
+
+    def _model(self) -> MediaModel:
+        """The model of that id or alias. Raises Refusal model_not_found, for what an operator has withdrawn too."""
+        state = self._replica.state
+        model = self._catalogue.find(state.aliases.get(self.work.model, self.work.model))
+        if not offer.is_on_sale(state, model):
+            raise Refusal("model_not_found")
+        return model
 
     # Another attempt's task
 

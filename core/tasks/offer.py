@@ -1,46 +1,57 @@
-"""Media models in the edges' directory and in the list of models: what can be asked for, and what it costs.
+"""Media models on sale: in the ledger's catalogue, and in the list of models, with what they cost.
 
-What a media model takes and costs is data of this release (`core/media/models`), so every core of a release says the
-same; the record says it again only where it differs.
+What a media model takes and costs is data of this release (`core/media/models`). A core puts it into the ledger where
+the ledger says otherwise, as the versions that settlements name; whether a model is on sale is the operator's to say.
 """
 
 from typing import Any
 
-from bus.connection import Connection
-from bus.directory import DirectoryMirror, publish_model
+from core.ledger.state import State
 from core.media.catalogue import MediaCatalogue
 from core.media.pricing import price_list
 from core.media.schema import MediaModel
 from core.pricing import Tariff
-from proto.onysoft.v1.directory_pb2 import ModelRecord
+from proto.onysoft.v1.ledger_pb2 import AliasSet, Event, ModelRoute, ModelSet
 
 CREATED_S = 1_790_899_200
 """2 October 2026, the day of the price list; the provider's catalogue names no dates of its own."""
 
 
-def record_of(model: MediaModel, name: str) -> ModelRecord:
-    """The directory's record of a model under one of its names."""
-    return ModelRecord(
-        id=name,
-        name=name,
-        created=CREATED_S,
-        active=True,
-        price_version=model.price.version if model.price is not None else b"",
+def missing(state: State, catalogue: MediaCatalogue, provider: str) -> list[Event]:
+    """The events that bring the ledger's catalogue to what this release sells; none when it is there."""
+    events = []
+    for model in catalogue.callable_models():
+        wanted = version_of(model, provider)
+        known = state.models.get(model.id)
+        if known is None or known.set != wanted:
+            events.append(Event(model_set=wanted))
+    for model in catalogue.callable_models():
+        events += [
+            Event(alias_set=AliasSet(alias=alias, model_id=model.id))
+            for alias in model.aliases
+            if state.aliases.get(alias) != model.id
+        ]
+    return events
+
+
+def version_of(model: MediaModel, provider: str) -> ModelSet:
+    """The model as the ledger has it. A model that can be called has a price."""
+    assert model.price is not None
+    return ModelSet(
+        model_id=model.id,
         kind=model.kind,
-        alias_of=model.id if name != model.id else "",
+        name=model.id,
+        created=CREATED_S,
+        price=model.price.canonical,
+        price_version=model.price.version,
+        routes=[ModelRoute(provider=provider, upstream_id=model.provider_model)],
     )
 
 
-async def publish(connection: Connection, mirror: DirectoryMirror, catalogue: MediaCatalogue) -> int:
-    """Bring the directory up to date; how many records were written. Raises as `publish_model`."""
-    written = 0
-    for model in catalogue.callable_models():
-        for name in (model.id, *model.aliases):
-            record = record_of(model, name)
-            if mirror.models.get(name) != record:
-                await publish_model(connection, record)
-                written += 1
-    return written
+def is_on_sale(state: State, model: MediaModel) -> bool:
+    """Has no operator withdrawn it?"""
+    known = state.models.get(model.id)
+    return known is None or known.active
 
 
 def describe(model: MediaModel, tariff: Tariff, currency: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 
 from bus.connection import Connection
-from bus.directory import DirectoryMirror
 from bus.errors import BusError
 from bus.frames import Answer
 from core.media.catalogue import MediaCatalogue, load
@@ -14,6 +13,7 @@ from core.providers.kie.adapter import KieAI
 from core.providers.tasks import TaskProvider
 from core.replica import Replica
 from core.resources import Resources
+from core.sync import ROOT
 from core.tasks import offer
 from core.tasks.call import MediaCall
 from core.tasks.copying import Copier
@@ -60,13 +60,11 @@ class TaskService:
         self,
         settings: Settings,
         connection: Connection,
-        mirror: DirectoryMirror,
         replica: Replica,
         resources: Resources,
     ) -> None:
         self.catalogue: MediaCatalogue = load()
-        self._connection = connection
-        self._mirror = mirror
+        self._replica = replica
         self._resources = resources
         pepper = settings.key_pepper.get_secret_value().encode()
         providers: Mapping[str, TaskProvider] = configured_providers(settings)
@@ -118,16 +116,18 @@ class TaskService:
             await provider.close()
 
     async def _offer(self) -> None:
-        """Tell the edges what can be asked for."""
-        await self._mirror.loaded()
+        """Put what can be asked for into the ledger's catalogue; edges hear of it from there."""
+        provider = next(iter(self.desk.providers))
         while True:
             try:
-                written = await offer.publish(self._connection, self._mirror, self.catalogue)
+                await self._replica.fresh()
+                events = offer.missing(self._replica.state, self.catalogue, provider)
+                await asyncio.gather(*(self._replica.append(ROOT, event) for event in events))
             except BusError as error:
                 log.warning("media.not_offered", reason=type(error).__name__)
                 await asyncio.sleep(OFFER_RETRY_S)
             else:
-                log.info("media.offered", models=len(self.catalogue.callable_models()), written=written)
+                log.info("media.offered", models=len(self.catalogue.callable_models()), written=len(events))
                 return
 
     async def _sweep(self) -> None:
