@@ -5,6 +5,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -235,6 +236,14 @@ class Settings(BaseSettings):
     sandbox_journal_path: str = Field(
         default="", description="file in which the sandbox keeps its journal; empty: memory only"
     )
+
+    @field_validator("fx_url")
+    @classmethod
+    def _is_auto_or_a_url(cls, value: str) -> str:
+        url = urlsplit(value)
+        if value not in ("", "auto") and (url.scheme not in ("http", "https") or not url.hostname or url.query):
+            raise ValueError("must be auto, empty, or http(s)://host/path without a query")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from core.fx.watch import CENTRAL_BANK_URL, PAIR, RateWatch, url_of
 from core.ledger.money import NANO
 from core.ledger.versions import NEWEST
+from core.main import Core
 from core.metrics import CoreCollector
 from core.replica import Replica
 from proto.onysoft.v1 import ledger_pb2 as pb
@@ -125,3 +127,20 @@ def test_the_bank_is_asked_only_where_dollars_are_real() -> None:
     assert url_of(Settings(openrouter_api_key="k")) == CENTRAL_BANK_URL
     assert url_of(Settings(openrouter_api_key="k", fx_url="")) == ""
     assert url_of(Settings(fx_url="http://x/y.xml")) == "http://x/y.xml"
+
+
+@pytest.mark.parametrize("url", ["tcmb", "ftp://x/y", "http://", "https://x/y?z=1", "www.tcmb.gov.tr/kurlar/today.xml"])
+def test_a_wrong_url_is_said_at_start(url: str) -> None:
+    """A core would die on it, or read nothing for ever."""
+    with pytest.raises(ValidationError, match="fx_url"):
+        Settings(fx_url=url)
+
+
+async def test_a_core_reads_the_bulletin_by_itself(house: House) -> None:
+    """Without a person the rate would stay what it was on the first day."""
+    await request_json("PUT", f"{house.sandbox_url}/bulletin", {"day": FRIDAY, "usd": "41.0000"})
+    settings = house.settings.model_copy(update={"fx_url": f"{house.sandbox_url}/kurlar/today.xml"})
+    core = await Core.open(settings)
+    await core.start()
+    await until(lambda: house.core.replica.state.fx_rates[PAIR] == 41 * NANO, "the bank's rate")
+    await core.stop()
