@@ -55,6 +55,7 @@ class Core:
         self.tasks = TaskService(settings, connection, self.replica, self.resources)
         makers: dict[str, MakeCall] = {"chat": partial(ChatCall, self.resources)}
         if self.tasks.offered:
+            self.sync.compared[self.tasks.provider_name] = self.tasks.compare
             makers["media"] = self.tasks.make_call
         self.worker = Worker(self.resources, makers)
         self.rate_watch = RateWatch(self.replica, settings)

@@ -6,14 +6,14 @@ that says what the catalogue says already has no effect.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from bus.errors import BusError
-from core.difference import Approval, Change, Difference, Kind, difference
+from core.difference import Approval, Change, Difference, Kind, described, difference
 from core.ledger.outcome import Code
 from core.ledger.records import Model
 from core.ledger.state import State
@@ -35,6 +35,9 @@ FIRST_PAUSE_S = 1.0
 FAILED_PAUSE_S = 30.0
 NAMED_MAX = 20
 """Models that a log line names."""
+
+
+Compare = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class UnknownProvider(Exception):
@@ -75,6 +78,8 @@ class Sync:
         self.bound_bps = settings.models_bound_bps
         self._approval = Approval(new=automatic, repriced=automatic, gone=automatic, bound_bps=self.bound_bps)
         self._unwritten = Unwritten()
+        self.compared: dict[str, Compare] = {}
+        """Providers whose lists can be compared with what is sold, and not applied: they hold no prices to take."""
         self.waiting: Counter[tuple[str, Kind]] = Counter()
         self.unsold: Counter[str] = Counter()
 
@@ -97,6 +102,13 @@ class Sync:
         await self._replica.fresh()
         source = self.source
         return difference(source.models, source.aliases, listing, approval, further)
+
+    async def compare(self, provider: str) -> dict[str, Any]:
+        """What a list that cannot be applied says otherwise, as JSON. Raises KeyError, ProviderFailure."""
+        found = await self.compared[provider]()
+        differs = sum(len(entries) for entries in found.values() if isinstance(entries, list))
+        empty: dict[str, Any] = described(Difference(provider, 0, ()))
+        return empty | found | {"unchanged": max(0, found["listed"] - differs)}
 
     async def apply(self, found: Difference, actor: str = "") -> AsyncIterator[Progress]:
         """Append what is due, and say how far it is; `actor`: who approved it. Raises Overloaded, WriterClosed."""

@@ -66,6 +66,16 @@ def difference_rows(found: Shape) -> list[Shape]:
             else:
                 rows.append(row | {"what": _what(change)})
     rows += [{"model": each["id"], "change": "not sold", "what": each["reason"]} for each in found["unpriced"]]
+    rows += [{"model": each, "change": "not described here"} for each in found.get("not_described", ())]
+    rows += [{"model": each, "change": "not listed there"} for each in found.get("not_listed", ())]
+    rows += [
+        {
+            "model": each["id"],
+            "change": "doubtful price",
+            "what": f"{', '.join(each['credits'])} not in: {each['text']}",
+        }
+        for each in found.get("doubtful_prices", ())
+    ]
     return rows
 
 

@@ -28,6 +28,7 @@ WEIGHT_MAX = 1_000_000
 NOT_DEFAULTS = frozenset({"model", "messages", "stream", "stream_options", "n", "models", "route", "user"})
 """What a caller decides alone: parameters that no default may stand in for."""
 
+_COMPARED_ONLY = "models and prices are data of the release, and are only compared with the list of"
 _RANGES: dict[str, tuple[float, float]] = {
     "max_tokens": (1, 2**31),
     "max_completion_tokens": (1, 2**31),
@@ -150,6 +151,11 @@ class Models(Subject):
             bound_bps=request.bound_bps if request.HasField("bound_bps") else sync.bound_bps,
         )
         try:
+            if request.provider in sync.compared:
+                if request.apply:
+                    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{_COMPARED_ONLY} {request.provider}")
+                yield pb.SyncProgress(difference_json=orjson.dumps(await sync.compare(request.provider)))
+                return
             found = await sync.look(request.provider, approval)
             body = orjson.dumps(described(found))
             digest = hashlib.sha256(body).digest()

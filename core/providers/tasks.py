@@ -61,6 +61,10 @@ class TaskProvider(Protocol):
         """Hand over a source file; its public address at the provider. Raises ProviderFailure."""
         ...
 
+    async def list_models(self) -> list[dict[str, Any]]:
+        """The provider's model objects as it gives them. Raises ProviderFailure."""
+        ...
+
     async def close(self) -> None:
         """Close all connections."""
         ...

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from bus.connection import Connection
 from bus.errors import BusError
 from bus.frames import Answer
 from core.media.catalogue import MediaCatalogue, load
+from core.media.compare import compare
 from core.providers.http import Limits
 from core.providers.kie.adapter import KieAI
 from core.providers.tasks import TaskProvider
@@ -95,6 +97,24 @@ class TaskService:
         """Whether there is a provider of media tasks."""
         return bool(self.desk.providers)
 
+    @property
+    def provider_name(self) -> str:
+        """Whose tasks are offered; only where some are."""
+        return next(iter(self.desk.providers))
+
+    async def compare(self) -> dict[str, Any]:
+        """How the provider's list differs from the models of this release, as JSON. Raises ProviderFailure."""
+        listed = await self.desk.providers[self.provider_name].list_models()
+        found = compare(self.catalogue, listed)
+        return {
+            "not_described": list(found.unknown),
+            "not_listed": list(found.unlisted),
+            "doubtful_prices": [
+                {"id": doubt.model, "credits": list(doubt.credits), "text": doubt.text} for doubt in found.doubts
+            ],
+            "listed": len(listed),
+        }
+
     def make_call(self, work: work_pb2.WorkRequest, answer: Answer) -> MediaCall:
         """A call of the worker's."""
         return MediaCall(self._resources, self.desk, self.catalogue, work, answer)
@@ -117,7 +137,7 @@ class TaskService:
 
     async def _offer(self) -> None:
         """Put what can be asked for into the ledger's catalogue; edges hear of it from there."""
-        provider = next(iter(self.desk.providers))
+        provider = self.provider_name
         while True:
             try:
                 await self._replica.fresh()

@@ -87,6 +87,15 @@ class KieAI:
         reply = await self._client.fetch("GET", "/api/v1/chat/credit", b"", {}, LOOK_S)
         return data_of(reply.status, reply.body())
 
+    async def list_models(self) -> list[dict[str, Any]]:
+        """See core.providers.tasks.TaskProvider. Prices are in prose."""
+        reply = await self._client.fetch("GET", "/api/v1/models", b"", {}, LOOK_S)
+        data = data_of(reply.status, reply.body())
+        models = data.get("models") if isinstance(data, dict) else None
+        if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
+            raise ProviderFailure(FailureKind.PROTOCOL, "no_models", status=reply.status)
+        return models
+
     async def close(self) -> None:
         """See core.providers.tasks.TaskProvider."""
         await self._client.close()

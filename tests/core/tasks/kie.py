@@ -28,6 +28,7 @@ class FakeKie:
     uploads: list[dict[str, Any]] = field(default_factory=list)
     hooks: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     hook_status: int = 200
+    listed: list[dict[str, Any]] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -38,6 +39,7 @@ class FakeKie:
         app.router.add_get("/api/v1/jobs/recordInfo", self._look)
         app.router.add_get("/api/v1/generate/record-info", self._look)
         app.router.add_post("/api/file-base64-upload", self._upload)
+        app.router.add_get("/api/v1/models", self._models)
         app.router.add_get("/result/{name}", self._result)
         app.router.add_post("/hook", self._hook)
         self._runner = web.AppRunner(app)
@@ -70,6 +72,9 @@ class FakeKie:
     async def _at_once(self, request: web.Request) -> web.Response:
         self.creates.append(await request.json())
         return web.json_response({"code": 200, "msg": "m", "data": {"result": "dreamy, slow"}})
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"code": 200, "msg": "m", "data": {"models": self.listed}})
 
     async def _look(self, request: web.Request) -> web.Response:
         task_id = request.query["taskId"]

@@ -3,8 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import orjson
+import pytest
+
 from bus.directory import DirectoryMirror
-from cli.client import AdminClient
+from cli.client import AdminClient, CallFailed
 from core.media.catalogue import load
 from core.tasks import offer
 from projections.main import Projections
@@ -45,6 +48,23 @@ async def test_edges_hear_of_media_models_and_their_aliases(studio: Studio, tmp_
     assert {name for name, record in mirror.models.items() if record.active and record.kind != "chat"} == names
     await mirror.stop()
     await projections.close()
+
+
+async def test_the_providers_list_is_compared_and_never_applied(studio: Studio) -> None:
+    """Prices in prose would be taken for prices, or a model that is gone would be found by customers only."""
+    listed = [{"model": MODEL, "pricingDesc": "9 credits"}, {"model": "new/model", "pricingDesc": "1 credit"}]
+    studio.kie.listed = listed
+    client = await asyncio.to_thread(AdminClient, [f"127.0.0.1:{studio.house.core.admin_port}"], "t" * 32)
+    request = admin.SyncModelsRequest(provider="kie")
+    (seen,) = await asyncio.to_thread(lambda: list(client.stream("SyncModels", request)))
+    found = orjson.loads(seen.difference_json)
+    assert (found["listed"], found["due"], found["not_described"]) == (2, 0, ["new/model"])
+    assert found["doubtful_prices"] == [{"id": MODEL, "credits": ["8.0"], "text": "9 credits"}]
+    assert len(found["not_listed"]) > 100
+    request.apply = True
+    with pytest.raises(CallFailed, match="only compared"):
+        await asyncio.to_thread(lambda: list(client.stream("SyncModels", request)))
+    client.close()
 
 
 async def test_what_an_operator_withdraws_is_not_generated(studio: Studio) -> None:
