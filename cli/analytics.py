@@ -1,6 +1,7 @@
 """`onysoft query` and `onysoft analytics migrate`."""
 
 import os
+import secrets
 import sys
 import time
 import urllib.error
@@ -61,6 +62,35 @@ def migrate_store(context: typer.Context) -> None:
     except StoreFailed as error:
         raise CallFailed("store_failed", str(error)) from None
     session.show({"store": dsn.public, "applied": applied, "up_to_date": True}, "the store is up to date")
+
+
+@analytics.command("access")
+def access(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="name of the user: lower-case letters, digits and _")],
+    account: Annotated[
+        str, typer.Option("--partner", metavar="ACCOUNT", help="see this partner's rows and its customers' only")
+    ] = "",
+) -> None:
+    """Print the SQL that makes a read-only user on a ClickHouse server, with a new password. Nothing is changed."""
+    from projections.analytics.access import partner_sql, reader_sql
+
+    session: Session = context.obj
+    settings = _settings(session)
+    dsn = _dsn(settings)
+    password = secrets.token_urlsafe(24)
+    try:
+        sql = (
+            partner_sql(settings, dsn.database, user, password, account)
+            if account
+            else reader_sql(settings, dsn.database, user, password)
+        )
+    except ValueError as error:
+        raise CallFailed("invalid_argument", str(error)) from None
+    if session.json:
+        session.write({"user": user, "password": password, "sql": sql})
+    else:
+        sys.stdout.write(f"-- password of {user}, shown this once: {password}\n{sql}")
 
 
 def query(

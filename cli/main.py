@@ -8,7 +8,7 @@ PROCESSES = ("edge", "core", "projections", "analytics", "sandbox", "console")
 def main() -> int:
     """Run the command line's words; the exit code."""
     words = sys.argv[1:]
-    if words and words[0] in PROCESSES and "migrate" not in words:
+    if words and words[0] in PROCESSES and not {"migrate", "access"} & set(words):
         from cli.processes import start
 
         return start(words[0], words[1:])

@@ -7,6 +7,7 @@ import clickhouse_connect
 import orjson
 import pytest
 
+from projections.analytics.access import partner_sql, reader_sql
 from projections.analytics.asks import usage_of
 from projections.analytics.endpoint import Endpoint
 from projections.analytics.guard import QueryRefused, has_format, one_statement
@@ -153,3 +154,20 @@ def test_totals_of_usage_are_exact_decimals() -> None:
     assert b'"cost":0.300000003,' in text
     assert (body["total"]["requests"], body["total"]["cached_tokens"]) == (3, 3)
     assert usage_of(question, [], 0)["total"]["requests"] == 0
+
+
+def test_the_sql_of_users_is_what_clickhouse_can_parse(store: Store) -> None:
+    """A partner who could read another's rows would read another company's customers."""
+    account = "acc_" + "0" * 24
+    for text in (
+        reader_sql(Settings(), "onysoft", "ana", "secret"),
+        partner_sql(Settings(), "onysoft", "acme", "secret", account),
+    ):
+        assert "secret" not in text
+        lines = [line for line in text.splitlines() if not line.startswith("--")]
+        for statement in "\n".join(lines).split(";\n"):
+            if statement.strip():
+                store.raw("EXPLAIN AST " + statement.strip().rstrip(";"), {}, None)
+    for user, wrong in (("acme; DROP", account), ("acme", "acc_1' OR '1")):
+        with pytest.raises(ValueError, match=r"name|id"):
+            partner_sql(Settings(), "onysoft", user, "secret", wrong)

@@ -125,10 +125,11 @@ def test_a_range_that_is_sent_again_changes_nothing(store: Store) -> None:
     maker = LogMaker(11)
     taken = folded(entries([maker.opening(), *maker.traffic(400)])).take()
     insert_range(store, "LEDGER", taken)
-    tables = [
-        row[0]
-        for row in store.rows("SELECT name FROM system.tables WHERE database = 'default' AND engine LIKE '%MergeTree'")
-    ]
+    found = store.rows(
+        "SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree'",
+        {"database": store.database},
+    )
+    tables = [row[0] for row in found]
     before = {table: store.value(f"SELECT count() FROM {table}") for table in tables}
     sums = store.rows("SELECT sum(calls), sum(charge_nano), sum(revenue_usd_nano) FROM charges_daily")
     insert_range(store, "LEDGER", taken)

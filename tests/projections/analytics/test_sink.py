@@ -21,6 +21,7 @@ from core.ledger.fold import apply_batch
 from core.ledger.outcome import Code
 from core.ledger.state import State
 from projections.analytics.claims import Claim, ClaimLost, Claims
+from projections.analytics.migrate import migrate
 from projections.analytics.sink import SinkBroken, resume_at
 from projections.analytics.store import Store, parse_dsn
 from proto.onysoft.v1 import ledger_pb2 as pb
@@ -33,12 +34,13 @@ READY_S = 60.0
 class AnalyticsProcess:
     """`onysoft analytics` on a folder of the test's own."""
 
-    def __init__(self, folder: Path, nats_url: str, **more: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, nats_url: str, home: str, **more: str) -> None:
+        self.home = home
         self._environment = {
             **os.environ,
             "ONYSOFT_NATS_URL": nats_url,
             "ONYSOFT_PROJECTIONS_DIR": str(folder),
+            "ONYSOFT_ANALYTICS_DSN": home,
             "ONYSOFT_SNAPSHOT_EVERY_S": "0.2",
             "ONYSOFT_ANALYTICS_RANGE_ROWS": "700",
             "ONYSOFT_ANALYTICS_RANGE_S": "0.2",
@@ -73,7 +75,7 @@ class AnalyticsProcess:
         return self.process.wait(timeout=40)
 
     def open(self) -> Store:
-        return Store.open(parse_dsn(f"chdb://{self.folder / 'analytics'}"))
+        return Store.open(parse_dsn(self.home))
 
 
 async def expected_charges(connection: Connection) -> dict[str, tuple[int, ...]]:
@@ -123,15 +125,18 @@ def assert_whole(store: Store, expected: dict[str, tuple[int, ...]], reports: in
 
 
 async def test_a_sink_that_is_killed_again_and_again_loses_and_doubles_nothing(
-    connection: Connection, settings: Settings, tmp_path: Path
+    connection: Connection, settings: Settings, tmp_path: Path, home: str
 ) -> None:
     """A lost row is a customer's charge that no report shows; a doubled one is a sum that nobody can explain."""
     await provision(connection, settings)
     maker, dice = LogMaker(1), random.Random(2)
     await append_all(connection, "ledger.00", [maker.opening(), *maker.traffic(4_000)])
     await append_all(connection, "usage.edge-1", maker.reports(3_000))
-    process = AnalyticsProcess(tmp_path / "projections", settings.nats_url)
-    for death in range(5):
+    process = AnalyticsProcess(tmp_path / "projections", settings.nats_url, home)
+    made = process.open()
+    migrate(made, settings)
+    made.close()
+    for death in range(4):
         process.start()
         await process.logged("analytics.resumes", 2 * death + 2)
         await asyncio.sleep(dice.uniform(0.0, 0.8))
@@ -165,14 +170,15 @@ async def claimed(connection: Connection, ends: dict[str, int]) -> bool:
     return True
 
 
+@pytest.mark.parametrize("home", ["embedded"], indirect=True)
 async def test_a_second_sink_on_the_same_folder_is_refused(
-    connection: Connection, settings: Settings, tmp_path: Path
+    connection: Connection, settings: Settings, tmp_path: Path, home: str
 ) -> None:
     """Two engines on one folder would destroy it."""
     await provision(connection, settings)
-    first = AnalyticsProcess(tmp_path / "projections", settings.nats_url).start()
+    first = AnalyticsProcess(tmp_path / "projections", settings.nats_url, home).start()
     await first.logged("analytics.ready", 1)
-    second = AnalyticsProcess(tmp_path / "projections", settings.nats_url)
+    second = AnalyticsProcess(tmp_path / "projections", settings.nats_url, home)
     second.log = tmp_path / "second.log"
     second.start()
     assert second.process is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from projections.analytics.migrate import home_id, migrate, migrations
-from projections.analytics.store import EMBEDDED_DATABASE, Store, StoreFailed, parse_dsn
+from projections.analytics.store import Store, StoreFailed, parse_dsn
 from runtime.settings import Settings
 
 
@@ -38,7 +38,7 @@ def test_every_column_explains_itself(store: Store) -> None:
     silent = store.rows(
         "SELECT table, name FROM system.columns WHERE database = {database:String} AND comment = ''"
         " AND table NOT LIKE '%_feed' AND table != 'migrations'",
-        {"database": EMBEDDED_DATABASE},
+        {"database": store.database},
     )
     assert silent == []
 
@@ -52,7 +52,7 @@ def test_the_same_files_make_replicated_tables() -> None:
 
 def test_retention_follows_the_settings(store: Store) -> None:
     def definition(table: str) -> str:
-        return str(store.value(f"SELECT create_table_query FROM system.tables WHERE name = '{table}'"))
+        return str(store.value(f"SHOW CREATE TABLE {table}"))
 
     assert "toIntervalDay(400)" in definition("requests")
     assert "TTL" not in definition("charges")
@@ -61,6 +61,7 @@ def test_retention_follows_the_settings(store: Store) -> None:
     assert "TTL" not in definition("requests")
 
 
+@pytest.mark.parametrize("home", ["embedded"], indirect=True)
 def test_a_second_process_cannot_open_the_folder(store: Store) -> None:
     code = (
         "import sys\nfrom projections.analytics.store import Store, StoreInUse, parse_dsn\n"

@@ -1,0 +1,149 @@
+"""python -m bench.analytics fill|ask|plot --store DIR: a month of made-up calls, the twenty questions, their plots.
+
+python -m bench.analytics fill --store /tmp/month --calls 10000000
+python -m bench.analytics ask  --store /tmp/month --write docs/analytics.md
+python -m bench.analytics plot --store /tmp/month --folder docs/plots
+"""
+
+import argparse
+import statistics
+import string
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.analytics.plots import draw_all
+from bench.report import describe_machine
+from projections.analytics.migrate import migrate
+from projections.analytics.readers import limits
+from projections.analytics.store import Store, limit, parse_dsn
+from runtime.settings import Settings
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_HERE = Path(__file__).parent
+_QUESTIONS = _ROOT / "docs" / "questions"
+_BEGIN, _END = "<!-- answers: begin -->", "<!-- answers: end -->"
+_DAYS = 31
+_CELL_CHARACTERS_MAX = 60
+_FILL_MEMORY_BYTES = 4_000_000_000
+
+
+def main() -> int:
+    """Run one of the commands."""
+    options = _parse(sys.argv[1:])
+    settings = Settings(analytics_memory_bytes=_FILL_MEMORY_BYTES) if options.command == "fill" else Settings()
+    store = Store.open(parse_dsn(f"chdb://{options.store.resolve()}"))
+    limit(store, settings)
+    try:
+        if options.command == "fill":
+            fill(store, settings, options.calls, options.accounts)
+        elif options.command == "ask":
+            ask(store, settings, options.runs, options.write)
+        else:
+            draw_all(store, options.folder)
+    finally:
+        store.close()
+    return 0
+
+
+def fill(store: Store, settings: Settings, calls: int, accounts: int) -> None:
+    """Make the month, a day an insert."""
+    migrate(store, settings)
+    for name in ("accounts", "credits"):
+        store.command(_filled(name, accounts=accounts, calls=calls))
+    for day in range(_DAYS):
+        first = calls * day // _DAYS
+        count = calls * (day + 1) // _DAYS - first
+        made = _filled("calls", accounts=accounts, calls=calls, first=first, count=count, last=first + count)
+        for name in ("charges", "requests"):
+            store.command(_filled(name, calls_sql=made))
+        print(f"day {day + 1} of {_DAYS}: {first + count} calls", flush=True)
+
+
+def ask(store: Store, settings: Settings, runs: int, page: Path | None) -> None:
+    """Ask every question `runs` times; print the medians, and write answers and SQL into the page."""
+    for name, value in limits(settings).items():
+        store.command(f"SET {name} = '{value}'")
+    sizes = store.rows(
+        "SELECT table, sum(rows) AS rows, sum(bytes_on_disk) AS bytes FROM system.parts"
+        " WHERE active AND database = {database:String} GROUP BY table HAVING rows > 0 ORDER BY bytes DESC",
+        {"database": store.database},
+    )
+    parts, slow = [_measured(store, sizes, runs)], []
+    for number, path in enumerate(sorted(_QUESTIONS.glob("*.sql")), 1):
+        title, _, sql = path.read_text().partition("\n")
+        taken = []
+        for _ in range(runs):
+            began = time.perf_counter()
+            answer = store.raw(sql, {}, "JSONCompactEachRowWithNames")
+            taken.append(time.perf_counter() - began)
+        median_ms = statistics.median(taken) * 1000
+        slow.append(median_ms)
+        print(f"{median_ms:8.0f} ms  {path.stem}", flush=True)
+        parts.append(
+            f"### {number}. {title.removeprefix('-- ')}\n\n```sql\n{sql.strip()}\n```\n\n{_table(answer)}\n\n"
+            f"{median_ms:.0f} ms"
+        )
+    print(f"{max(slow):8.0f} ms  the slowest")
+    for table, rows, size in sizes:
+        print(f"{table:20} {rows:12} rows {size / rows:8.1f} bytes a row")
+    if page is not None:
+        before, _, rest = page.read_text().partition(_BEGIN)
+        after = rest.partition(_END)[2]
+        page.write_text(before + _BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + _END + after)
+
+
+def _measured(store: Store, sizes: list[Any], runs: int) -> str:
+    size = {table: (rows, bytes_) for table, rows, bytes_ in sizes}
+    rows, bytes_ = size["charges"]
+    total = sum(each[2] for each in sizes)
+    machine = describe_machine(_ROOT)
+    kept = ", ".join(f"`{table}` {count:,} × {taken / count:.0f} B" for table, count, taken in sizes if count > 100_000)
+    return (
+        f"On {rows:,} charges in the embedded engine ({machine['cpu']}, {machine['memory']}). Under each answer: the"
+        f" median of {runs} runs. A charge takes {bytes_ / rows:.0f} bytes on disk, everything together"
+        f" {total / rows:.0f} bytes a charge ({kept}).\n\n"
+        "    python -m bench.analytics fill --store DIR --calls 10000000\n"
+        "    python -m bench.analytics ask --store DIR --write docs/analytics.md"
+    )
+
+
+def _table(answer: bytes) -> str:
+    names, *rows = (orjson.loads(line) for line in answer.splitlines())
+    lines = [" | ".join(names), " | ".join("---:" if _is_number(rows, place) else "---" for place in range(len(names)))]
+    lines += [" | ".join(_cell(value) for value in row) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _is_number(rows: list[list[Any]], place: int) -> bool:
+    return bool(rows) and all(isinstance(row[place], int | float) for row in rows)
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text[:_CELL_CHARACTERS_MAX].replace("|", "\\|")
+
+
+def _filled(name: str, **words: int | str) -> str:
+    text = (_HERE / f"{name}.sql").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("--")]
+    return string.Template("\n".join(lines)).substitute(words)
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.analytics", description=__doc__)
+    parser.add_argument("command", choices=("fill", "ask", "plot"))
+    parser.add_argument("--store", type=Path, required=True, help="folder of the embedded store")
+    parser.add_argument("--calls", type=int, default=1_000_000)
+    parser.add_argument("--accounts", type=int, default=5_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--write", type=Path, help="page into which the answers go")
+    parser.add_argument("--folder", type=Path, default=_ROOT / "docs" / "plots")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
