@@ -39,6 +39,14 @@ _NEW_ROW: dict[str, Any] = {
     "reasoning": False,
     "pricing": {},
 }
+_TOKENIZERS = {
+    "Anthropic": "Claude",
+    "DeepSeek": "DeepSeek",
+    "Google": "Gemini",
+    "Mistral": "Mistral",
+    "OpenAI": "GPT",
+    "xAI": "Grok",
+}
 _TOOL_PARAMETERS = ("parallel_tool_calls", "tool_choice", "tools")
 _REASONING_PARAMETERS = ("include_reasoning", "reasoning", "reasoning_effort")
 
@@ -144,7 +152,7 @@ def _architecture(row: dict[str, Any]) -> dict[str, Any]:
         "modality": "+".join(row["input"]) + "->" + "+".join(row["output"]),
         "input_modalities": row["input"],
         "output_modalities": row["output"],
-        "tokenizer": "Other",
+        "tokenizer": _TOKENIZERS.get(row["provider"], "Other"),
         "instruct_type": None,
     }
 

@@ -197,6 +197,39 @@ async def test_every_charge_is_explained_from_its_parts(operator: Operator, faul
         assert settled.get("counted_by", "").startswith("cl100k_base") == (basis == "estimated")
 
 
+REFUSED: list[tuple[str, Any, str]] = [
+    ("SetRoute", admin.SetRouteRequest(model_id=MODEL, provider="p", upstream_id="u", price_json=b"{"), "must be JSON"),
+    ("SetRoute", admin.SetRouteRequest(model_id=MODEL, provider="p", upstream_id="u", price_json=b"[]"), "JSON object"),
+    (
+        "SetRoute",
+        admin.SetRouteRequest(model_id=MODEL, provider="p", upstream_id="u", price_json=b'{"prompt":"1"}'),
+        "no price for completion",
+    ),
+    ("SetRoute", admin.SetRouteRequest(model_id=MODEL, upstream_id="u"), "provider must be given"),
+    ("SetRoute", admin.SetRouteRequest(model_id=MODEL, provider="p"), "upstream_id"),
+    ("SetRoute", admin.SetRouteRequest(model_id="no/such", provider="p", upstream_id="u"), "there is no model"),
+    ("RemoveRoute", admin.RemoveRouteRequest(model_id=MODEL, provider="p"), "no such route"),
+    ("SetAlias", admin.Alias(alias="a b", model_id=MODEL), "without spaces"),
+    ("SetAlias", admin.Alias(alias="a*", model_id=MODEL), "without spaces"),
+    ("SetAlias", admin.Alias(alias="a", model_id="no/such"), "there is no model"),
+    ("RemoveAlias", admin.Alias(alias="never-set"), "does not know"),
+    ("ActivateModel", admin.ModelRef(model_id="no/such"), "there is no model"),
+    ("ShowModel", admin.ModelRef(model_id="no/such"), "there is no model"),
+]
+
+
+async def test_what_would_break_the_catalogue_is_refused_with_a_reason(operator: Operator) -> None:
+    """A slip of the operator's would sell at no price, or lose a name."""
+    before = operator.house.core.replica.state.position
+    for method, request, reason in REFUSED:
+        with pytest.raises(CallFailed, match=reason):
+            await operator.call(method, request)
+    with pytest.raises(CallFailed, match="no provider elsewhere"):
+        await operator.sync(provider="elsewhere")
+    assert operator.house.core.replica.state.models[MODEL].set.routes[0].provider == "openrouter"
+    assert operator.house.core.replica.state.position <= before + 1, "only the unknown alias was asked of the ledger"
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_an_estimate_keeps_to_the_output_limit(operator: Operator, streamed: bool) -> None:
     """Counted with another tokenizer, a short answer in Turkish would cost more than the caller allowed."""
