@@ -38,6 +38,7 @@ from runtime.log import log
 CAPACITY = 128
 """Tasks that one core looks after at a time; the others wait in the queue."""
 HURRIES_MAX = 256
+BEHIND_HURRY_S = 0.5
 WORKING_EVERY_S = 10.0
 GROWTH = 1.3
 JITTER = 0.15
@@ -109,8 +110,11 @@ class Follower:
                 delivery.working()
 
     async def _hurry(self, request_id: bytes) -> None:
+        """The timer's own look comes all the same; so what goes wrong here is only noted."""
         try:
             await self._look_after(request_id, 1)
+        except (BusError, TimeoutError, StoreFailed) as error:
+            log.info("task.not_hurried", task_id=text(TASK, request_id), reason=type(error).__name__)
         finally:
             self._hurried.discard(request_id)
 
@@ -121,6 +125,8 @@ class Follower:
             work = TaskWork.FromString(delivery.payload)
             if work.purpose == pb.NOTIFY:
                 pause_s = await self._tell_customer(work.request_id, delivery.deliveries)
+            elif work.request_id in self._hurried:
+                pause_s = BEHIND_HURRY_S
             else:
                 pause_s = await self._look_after(work.request_id, delivery.deliveries)
         except (BusError, TimeoutError) as error:
@@ -290,14 +296,18 @@ class Follower:
     async def _settle(self, record: TaskRecord, progress: Progress) -> int:
         """Append the settlement; what was charged for the task, by this settlement or by one before it."""
         event = self._desk.settlement(record, progress.credits)
-        outcome: Outcome = await self._desk.append(record.account_id, event)
-        self._desk.count_settlement(outcome)
-        if outcome.code is not Code.NOT_OPEN:
-            return outcome.charged_nano
-        settled = self._replica.state.ended.last_attempt(record.request_id) == SETTLED_ATTEMPT
-        if settled and self._desk.now_ms() < record.deadline_ms:
+        if not self._is_settled(record):
+            outcome: Outcome = await self._desk.append(record.account_id, event)
+            self._desk.count_settlement(outcome)
+            if outcome.code is not Code.NOT_OPEN:
+                return outcome.charged_nano
+        if self._is_settled(record) and self._desk.now_ms() < record.deadline_ms:
             return event.request_settled.charge_nano  # its hold has covered all of it
         return await self._charged_before(record)
+
+    def _is_settled(self, record: TaskRecord) -> bool:
+        """As far as this core's replica knows, which forgets it after some minutes."""
+        return self._replica.state.ended.last_attempt(record.request_id) == SETTLED_ATTEMPT
 
     async def _charged_before(self, record: TaskRecord) -> int:
         """Another follower, or this one before it died, ended the request: the log's story says how.

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import urllib.request
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -74,8 +73,7 @@ async def client(gateway: Gateway, control: Control) -> AsyncIterator[Client]:
 
 def tasks_of(gateway: Gateway) -> list[dict[str, Any]]:
     """What the provider made."""
-    with urllib.request.urlopen(f"{gateway.sandbox_url}/journal?kind=tasks", timeout=60) as answer:
-        return list(json.load(answer))
+    return gateway.journal("tasks")
 
 
 async def once(client: Client, model: MediaModel, earlier: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ from tests.faults.gateway import Gateway, GatewayFailed
 from tests.faults.load import Load, ask_sandbox
 from tests.faults.reconcile import Report, reconcile
 from tests.faults.strike import Aftermath, Strike, everything, hit, show
+from tests.faults.task_load import TaskLoad
 
 MODELS = ("openai/gpt-4o-mini", "anthropic/claude-3.5-haiku", "sandbox/fixed-price")
 PACE = {"tokens_per_second": 40, "latency_ms": 100, "jitter_ms": 400}
@@ -26,6 +27,20 @@ TOKENS = 40
 CUSTOMERS = 5
 CREDIT = "20000"
 PAUSE_S = (0.5, 4.0)
+TASK_TROUBLE = {
+    "creates_per_window": 0,
+    "time_scale": 3,
+    "fail_rate": 0.1,
+    "forget_rate": 0.01,
+    "webhook_duplicates": 1,
+    "webhook_lost_rate": 0.3,
+    "webhook_reorder": True,
+    "lose_answer_rates": {"create": 0.01},
+    "code_rates": {"query": {"500": 0.02, "455": 0.02}},
+    "dead_results_rate": 0.01,
+}
+TASK_ENVIRONMENT = {"ONYSOFT_KIE_CREATES_PER_10S": "2000", "ONYSOFT_TASK_PATIENCE_S": "150"}
+TASK_WAIT_S = 120.0
 ASLEEP_SHARE = 0.15
 ALL_SHARE = 0.15
 SEVERAL_SHARE = 0.3
@@ -42,6 +57,7 @@ class Options:
     cores: int
     lease_s: int
     data: Path | None
+    tasks: int = 0
 
 
 def draw(dice: random.Random, names: tuple[str, ...], lease_s: int) -> Strike:
@@ -59,11 +75,17 @@ def draw(dice: random.Random, names: tuple[str, ...], lease_s: int) -> Strike:
 async def wreak(gateway: Gateway, options: Options, console: Console) -> Report:
     """Load and strikes for the time asked for, at least one of each process alone; then the reconciliation."""
     customers = [await asyncio.to_thread(gateway.open_account, CREDIT, 5000) for _ in range(CUSTOMERS)]
-    gateway.control(**PACE)
-    questions = [await ask_sandbox(gateway, model, f"[[tokens={TOKENS}]] Merhaba") for model in MODELS]
-    load = Load(gateway, customers, questions, options.calls)
+    in_flight = options.tasks or options.calls
+    load: Load
+    if options.tasks:
+        gateway.control(kie=TASK_TROUBLE)
+        load = TaskLoad(gateway, customers, in_flight)
+    else:
+        gateway.control(**PACE)
+        questions = [await ask_sandbox(gateway, model, f"[[tokens={TOKENS}]] Merhaba") for model in MODELS]
+        load = Load(gateway, customers, questions, in_flight)
     load.start()
-    await load.until_answered(options.calls)
+    await load.until_answered(in_flight)
     dice = random.Random(options.seed)
     names = everything(gateway)
     planned = [Strike((name,)) for name in names] + [Strike(names)]
@@ -72,12 +94,14 @@ async def wreak(gateway: Gateway, options: Options, console: Console) -> Report:
     deadline = time.monotonic() + 60 * options.minutes
     while time.monotonic() < deadline:
         strike = planned.pop() if planned else draw(dice, names, options.lease_s)
-        console.print(f"{time.strftime('%H:%M:%S')} {strike}, {load.running} calls in flight")
+        console.print(f"{time.strftime('%H:%M:%S')} {strike}, {load.running} in flight")
         aftermaths.append(await hit(gateway, load, strike))
         await asyncio.sleep(dice.uniform(*PAUSE_S))
     await load.stop()
     show(aftermaths, load, console)
     console.print("waiting until every hold is past its deadline")
+    if isinstance(load, TaskLoad):
+        return await reconcile(gateway, wait_s=TASK_WAIT_S, tasks=load.tasks)
     return await reconcile(gateway, load.calls, wait_s=2.0 * options.lease_s)
 
 
@@ -85,9 +109,11 @@ def run(options: Options, console: Console) -> int:
     """The whole of it on a gateway of its own; the exit code."""
     with tempfile.TemporaryDirectory(prefix="onysoft-chaos-") as folder:
         environment = {"ONYSOFT_HOLD_LEASE_S": str(options.lease_s), "ONYSOFT_CHECKPOINT_EVERY_S": "1"}
+        environment |= TASK_ENVIRONMENT if options.tasks else {}
         data = options.data or Path(folder) / "data"
         gateway = Gateway(data.resolve(), options.edges, options.cores, environment)
-        console.print(f"seed {options.seed}, {options.calls} calls in flight, data in {gateway.data}")
+        load = f"{options.tasks} tasks" if options.tasks else f"{options.calls} calls"
+        console.print(f"seed {options.seed}, {load} in flight, data in {gateway.data}")
         try:
             gateway.start()
             report = asyncio.run(wreak(gateway, options, console))
@@ -106,6 +132,7 @@ def parse(words: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="./dev chaos", description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=3.0, help="how long to kill (default: 3)")
     parser.add_argument("--calls", type=int, default=200, help="calls in flight, every second one streamed")
+    parser.add_argument("--tasks", type=int, default=0, help="media tasks in flight, instead of calls")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="repeat a run's choices")
     parser.add_argument("--edges", type=int, default=2)
     parser.add_argument("--cores", type=int, default=2)

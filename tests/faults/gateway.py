@@ -202,9 +202,10 @@ class Gateway:
         with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as answer:
             assert answer.status == 200
 
-    def journal(self) -> list[dict[str, Any]]:
-        """What the sandbox says that it generated and billed."""
-        with urllib.request.urlopen(f"{self.sandbox_url}/journal", timeout=JOURNAL_TIMEOUT_S) as answer:
+    def journal(self, kind: str = "chat") -> list[dict[str, Any]]:
+        """What the sandbox says that it generated and billed; `kind` is `chat` or `tasks`."""
+        query = "" if kind == "chat" else f"?kind={kind}"
+        with urllib.request.urlopen(f"{self.sandbox_url}/journal{query}", timeout=JOURNAL_TIMEOUT_S) as answer:
             return list(json.load(answer))
 
     # Using it as an operator

@@ -11,13 +11,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from cli.client import CallFailed
 from core.ledger.fold import FoldStopped, apply_batch
@@ -27,15 +26,17 @@ from core.ledger.state import State
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as pb
 from runtime.ids import ACCOUNT, REQUEST, parse, text
-from tests.faults.book import Book, Difference, Effect, Settlement, charge_of, payer_charge_of
+from tests.faults.book import Book, Effect, Settlement, charge_of, payer_charge_of
 from tests.faults.gateway import Gateway, GatewayFailed
 from tests.faults.load import Call
 from tests.faults.log import Raw, read_ledger
+from tests.faults.report import Report
+from tests.faults.task_load import TaskCall
+from tests.faults.task_reconcile import KIE, check_tasks
 
 NANO = Decimal(10) ** 9
 QUIET_MARGIN_S = 30.0
 PROJECTIONS_TIMEOUT_S = 20.0
-SHOWN_DIFFERENCES_MAX = 200
 POLL_S = 0.2
 EFFECTS = {
     Code.ADMITTED: "admitted",
@@ -44,45 +45,6 @@ EFFECTS = {
     Code.SETTLED_LATE: "settled",
     Code.RELEASED: "released",
 }
-
-
-@dataclass(slots=True)
-class Report:
-    """Totals for a person, and every difference."""
-
-    rows: list[tuple[str, str]] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing differs."""
-        return not self.differences
-
-    def count(self, name: str, value: object) -> None:
-        """A row of the table."""
-        self.rows.append((name, str(value)))
-
-    def differs(self, text: str, position: int = 0) -> None:
-        """Something is not as it must be."""
-        self.differences.append(Difference(position, text))
-
-    def show(self, console: Console) -> None:
-        """Print the table, then the differences with their log positions."""
-        table = Table(title="reconciliation", title_justify="left", show_header=False)
-        table.add_column("what", style="cyan")
-        table.add_column("value", justify="right")
-        for row in self.rows:
-            table.add_row(*row)
-        console.print(table)
-        for difference in self.differences[:SHOWN_DIFFERENCES_MAX]:
-            console.print(f"[red]differs[/red] at position {difference.position or '-'}: {difference.text}")
-        verdict = "[green]everything agrees[/green]" if self.ok else f"[red]{len(self.differences)} differences[/red]"
-        console.print(verdict)
-
-    def told(self) -> str:
-        """The differences as lines, for an assertion's message."""
-        shown = self.differences[:SHOWN_DIFFERENCES_MAX]
-        return "\n".join(f"position {each.position or '-'}: {each.text}" for each in shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +57,16 @@ class Replay:
     request_events: dict[tuple[bytes, int, int], tuple[int, int, int]]
 
 
-async def reconcile(gateway: Gateway, calls: Sequence[Call] = (), wait_s: float = 90.0) -> Report:
+async def reconcile(
+    gateway: Gateway, calls: Sequence[Call] = (), wait_s: float = 90.0, tasks: Sequence[TaskCall] = ()
+) -> Report:
     """Wait until the log is quiet, read all of it, compare. Everything found goes into the report."""
     report = Report()
     await until_quiet(gateway, wait_s + QUIET_MARGIN_S, report)
     messages = await read_ledger(gateway.document["nats_url"])
     journal = await asyncio.to_thread(gateway.journal)
     book, replay = compare(report, messages, journal, calls)
+    check_tasks(report, book, await asyncio.to_thread(gateway.journal, "tasks"), tasks)
     if replay is not None:
         await _check_cores(gateway, report, book, replay)
         _check_projections(gateway, report, book, replay)
@@ -209,7 +174,7 @@ def _take_outcome(
     mine = Effect(EFFECTS.get(outcome.code, ""), outcome.charged_nano, outcome.shortfall_nano)
     if not mine.name:
         mine = Effect()
-    if kind.startswith(("request_", "hold_")):
+    if kind.startswith(("request_", "hold_", "task_")):
         if mine != effect:
             report.differs(f"{kind}: the fold says {mine}, the second reading {effect}", position)
         if outcome.code is not Code.DUPLICATE_BATCH:
@@ -327,6 +292,8 @@ def _check_provider(report: Report, book: Book, journal: list[dict[str, Any]]) -
     named: dict[str, Settlement] = {}
     for settlement in book.settlements:
         event, name = settlement.event, settlement.event.generation_id
+        if event.provider == KIE:
+            continue
         who = text(REQUEST, event.request_id)
         if name in named and name:
             other = named[name]
