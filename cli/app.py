@@ -20,6 +20,7 @@ from cli import (
     reconcile,
     simulate,
     statements,
+    tasks,
 )
 from cli.client import CallFailed
 from cli.instance import NoInstance
@@ -48,6 +49,7 @@ models.models.command("unblock")(limits.unblock)
 app.command("balance")(accounts.balance)
 app.add_typer(fx.fx, name="fx")
 app.add_typer(models.models, name="models")
+app.add_typer(tasks.tasks, name="tasks")
 archive.add_to(ledger.ledger)
 statements.add_to(ledger.ledger)
 app.command("statement")(statements.statement)

@@ -62,6 +62,7 @@ class Desk:
         self.sync = sync
         self.core = settings.process_name or "core"
         self.archive = settings.archive_dir
+        self.public_url = settings.public_url
         self.pepper = settings.key_pepper.get_secret_value().encode()
         self.fx_stale_s = settings.fx_stale_h * 3600
 

@@ -16,6 +16,7 @@ from core.admin.models import Models
 from core.admin.money import Money
 from core.admin.rates import Rates
 from core.admin.requests import Requests
+from core.admin.tasks import Tasks
 from proto.onysoft.v1.admin_pb2_grpc import AdminServicer, add_AdminServicer_to_server
 from runtime.errors import OperatorError
 from runtime.settings import Settings
@@ -24,7 +25,7 @@ TOKEN_CHARACTERS_MIN = 16
 CALLS_MAX = 64
 
 
-class AdminService(Accounts, Money, Markups, Keys, Limits, Rates, Models, Requests, Ledger, AdminServicer):
+class AdminService(Accounts, Money, Markups, Keys, Limits, Rates, Models, Requests, Tasks, Ledger, AdminServicer):
     """Serves one core's admin port on that core's own replica: the subjects, composed."""
 
 

@@ -202,3 +202,21 @@ async def test_media_models_are_listed_with_prices(client: Client) -> None:
             assert (await answer.json())["type"] == "video"
     assert listed["google/imagen4"]["pricing"]["prices"][0]["price"] == "1.6"
     assert "openai/gpt-4o-mini" in listed
+
+
+async def test_operators_find_a_task_and_have_it_looked_at_again(
+    gateway: Gateway, client: Client, control: Control
+) -> None:
+    """What support does when a customer asks: results that died at the provider are said to be so."""
+    control(kie={**QUICK, "dead_results_rate": 1.0})
+    status, body, _ = await client.post({"model": "google/imagen4", "prompt": "x"})
+    assert status == 202
+    shown = await client.done(body["task_id"])
+    assert "/v1/files/" not in shown["url"], "copying failed: the provider's address is given"
+    account = client.customer.account_id
+    listed = gateway.admin("ListTasks", admin.ListTasksRequest(account_id=account, status="completed")).tasks
+    assert [(task.task_id, task.uncopied) for task in listed] == [(body["task_id"], 1)]
+    ref = admin.TaskRef(task_id=body["task_id"])
+    assert gateway.admin("RetryTask", ref).status == "completed"
+    found = gateway.admin("ShowTask", ref)
+    assert (found.account_id, found.charged, found.callback) == (account, "1.60", "none")

@@ -239,6 +239,21 @@ class AdminStub:
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.FromString,
                 _registered_method=True)
+        self.ListTasks = channel.unary_unary(
+                '/onysoft.v1.Admin/ListTasks',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListTasksRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskList.FromString,
+                _registered_method=True)
+        self.ShowTask = channel.unary_unary(
+                '/onysoft.v1.Admin/ShowTask',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Task.FromString,
+                _registered_method=True)
+        self.RetryTask = channel.unary_unary(
+                '/onysoft.v1.Admin/RetryTask',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Task.FromString,
+                _registered_method=True)
         self.TailLedger = channel.unary_stream(
                 '/onysoft.v1.Admin/TailLedger',
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.TailLedgerRequest.SerializeToString,
@@ -499,6 +514,24 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTasks(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowTask(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryTask(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TailLedger(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -713,6 +746,21 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ExplainRequest,
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.SerializeToString,
+            ),
+            'ListTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTasks,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListTasksRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskList.SerializeToString,
+            ),
+            'ShowTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowTask,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Task.SerializeToString,
+            ),
+            'RetryTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryTask,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Task.SerializeToString,
             ),
             'TailLedger': grpc.unary_stream_rpc_method_handler(
                     servicer.TailLedger,
@@ -1810,6 +1858,87 @@ class Admin:
             '/onysoft.v1.Admin/ExplainRequest',
             proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.SerializeToString,
             proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ListTasks',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ListTasksRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ShowTask',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/RetryTask',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.TaskRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.Task.FromString,
             options,
             channel_credentials,
             insecure,

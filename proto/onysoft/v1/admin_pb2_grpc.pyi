@@ -78,6 +78,9 @@ class AdminStub:
     RemoveRoute: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RemoveRouteRequest, _admin_pb2.Model]
     ShowRequest: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]
     ExplainRequest: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]
+    ListTasks: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListTasksRequest, _admin_pb2.TaskList]
+    ShowTask: _grpc.UnaryUnaryMultiCallable[_admin_pb2.TaskRef, _admin_pb2.Task]
+    RetryTask: _grpc.UnaryUnaryMultiCallable[_admin_pb2.TaskRef, _admin_pb2.Task]
     TailLedger: _grpc.UnaryStreamMultiCallable[_admin_pb2.TailLedgerRequest, _admin_pb2.LedgerEntry]
     VerifyLedger: _grpc.UnaryStreamMultiCallable[_admin_pb2.VerifyLedgerRequest, _admin_pb2.VerifyProgress]
 
@@ -131,6 +134,9 @@ class AdminAsyncStub(AdminStub):
     RemoveRoute: _aio.UnaryUnaryMultiCallable[_admin_pb2.RemoveRouteRequest, _admin_pb2.Model]  # type: ignore[assignment]
     ShowRequest: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]  # type: ignore[assignment]
     ExplainRequest: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]  # type: ignore[assignment]
+    ListTasks: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListTasksRequest, _admin_pb2.TaskList]  # type: ignore[assignment]
+    ShowTask: _aio.UnaryUnaryMultiCallable[_admin_pb2.TaskRef, _admin_pb2.Task]  # type: ignore[assignment]
+    RetryTask: _aio.UnaryUnaryMultiCallable[_admin_pb2.TaskRef, _admin_pb2.Task]  # type: ignore[assignment]
     TailLedger: _aio.UnaryStreamMultiCallable[_admin_pb2.TailLedgerRequest, _admin_pb2.LedgerEntry]  # type: ignore[assignment]
     VerifyLedger: _aio.UnaryStreamMultiCallable[_admin_pb2.VerifyLedgerRequest, _admin_pb2.VerifyProgress]  # type: ignore[assignment]
 
@@ -421,6 +427,27 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.RequestRef,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RequestStory, _abc.Awaitable[_admin_pb2.RequestStory]]: ...
+
+    @_abc_1.abstractmethod
+    def ListTasks(
+        self,
+        request: _admin_pb2.ListTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.TaskList, _abc.Awaitable[_admin_pb2.TaskList]]: ...
+
+    @_abc_1.abstractmethod
+    def ShowTask(
+        self,
+        request: _admin_pb2.TaskRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Task, _abc.Awaitable[_admin_pb2.Task]]: ...
+
+    @_abc_1.abstractmethod
+    def RetryTask(
+        self,
+        request: _admin_pb2.TaskRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Task, _abc.Awaitable[_admin_pb2.Task]]: ...
 
     @_abc_1.abstractmethod
     def TailLedger(
