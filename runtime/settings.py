@@ -198,6 +198,9 @@ class Settings(BaseSettings):
     analytics_range_s: float = Field(
         default=1.0, gt=0, description="how long rows gather before they are sent, where there are fewer"
     )
+    reconcile_every_s: float = Field(
+        default=900.0, ge=0, description="how often analytics compares itself with the ledger; 0: never"
+    )
     analytics_threads: int = Field(default=2, ge=1, description="threads of one query or insert there")
     analytics_query_s: float = Field(default=30.0, gt=0, description="longest time of one query")
     analytics_result_bytes: int = Field(

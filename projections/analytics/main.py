@@ -24,6 +24,7 @@ from projections.analytics.metrics import AnalyticsCollector
 from projections.analytics.migrate import home_id, migrate, require_current
 from projections.analytics.ranges import insert_range, last_position, seen_reports
 from projections.analytics.readers import Readers
+from projections.analytics.reconciling import ReconcileCollector, ReconcileJob
 from projections.analytics.rows import Range
 from projections.analytics.sink import RETRY_MAX_S, RETRY_S, OnCut, RangeSize, StreamRows, StreamSink, resume_at
 from projections.analytics.snapshots import SnapshotFolder, freeze
@@ -164,9 +165,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     ops.serve_more(Endpoint(readers).answer, settings.analytics_query_s)
     asks = UsageAsks(connection, readers, analytics.sinks[LEDGER])
     await asks.start()
+    job = ReconcileJob(connection, settings, readers, analytics.sinks[LEDGER])
+    REGISTRY.register(ReconcileCollector(job))
+    reconciling = asyncio.create_task(job.run()) if settings.reconcile_every_s else None
     reason = None
     log.info("analytics.ready", store=store.dsn.public, ops_port=port)
     await analytics.run(stop)
+    if reconciling is not None:
+        reconciling.cancel()
+        await asyncio.gather(reconciling, return_exceptions=True)
     await ops.close()
     await readers.close()
     await connection.close()

@@ -113,6 +113,14 @@ class Books:
         }
 
     @classmethod
+    def following(cls, state: State) -> "Books":
+        """Books that begin at a state: for comparisons only, as no account's lines before it are known."""
+        books = cls(state)
+        for account in state.accounts.values():
+            books.chains[account.account_id] = Chain(sum_nano=account.balance_nano)
+        return books
+
+    @classmethod
     def from_bytes(cls, content: bytes) -> "Books":
         """What `to_bytes` gave. Raises ValueError when it contradicts itself."""
         kept = BooksState.FromString(content)

@@ -129,13 +129,14 @@ class Reconciler:
             self._chunk = max(CHUNK_POSITIONS_MIN, min(CHUNK_POSITIONS_MAX, fitting))
             on_progress(end, last)
 
-    async def compare_balances(self) -> None:
+    async def compare_balances(self, into: Report | None = None) -> None:
         """Every account: the fold's balance, its lines, and credits less charges of all rows up to this position."""
+        report = into or self.report
         try:
             self.books.check()
         except FoldStopped as stopped:
-            self.report.differs(self.position, "ledger", str(stopped))
-        self.report.totals["accounts"] = len(self.books.state.accounts)
+            report.differs(self.position, "ledger", str(stopped))
+        report.totals["accounts"] = len(self.books.state.accounts)
         if self._ask is None:
             return
         told = {row[0]: int(row[1]) for row in await self._ask(query("balances", last=self.position))}
@@ -144,9 +145,9 @@ class Reconciler:
             stored = told.pop(name, 0)
             if stored != account.balance_nano:
                 told_by = f"the fold's balance is {account.balance_nano}, credits less charges {stored} nano-units"
-                self.report.differs(0, "balances", f"{name}: {told_by}")
+                report.differs(0, "balances", f"{name}: {told_by}")
         for name, stored in told.items():
-            self.report.differs(0, "balances", f"{name or 'no account'}: {stored} nano-units, unknown to the ledger")
+            report.differs(0, "balances", f"{name or 'no account'}: {stored} nano-units, unknown to the ledger")
 
     # The tables
 

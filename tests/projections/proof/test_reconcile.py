@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from bus import jetstream
+from bus.streams import LEDGER
 from core.ledger.windows import DAY_MS
 from projections.analytics.main import Analytics
 from projections.analytics.migrate import migrate
+from projections.analytics.readers import Readers
+from projections.analytics.reconciling import ReconcileCollector, ReconcileJob
 from projections.analytics.store import Store, parse_dsn
 from projections.proof.books import Books
 from projections.proof.reconcile import Reconciler, Report
@@ -184,3 +187,35 @@ async def test_the_providers_journal_is_held_against_settlements(tables: Tables)
     assert "settles 0.000025 USD, the provider billed 0.000026 for gen-5" in told[0]
     assert "names gen-7, which the provider does not know" in told[1]
     assert run.report.totals["… never settled, the house's loss"] == 1
+
+
+async def test_the_job_finds_what_changes_while_it_runs(tables: Tables) -> None:
+    """An alert on the metric must fire, and stay until somebody has looked."""
+    ledger = tables.ledger
+    readers = Readers.open(tables.store, ledger.settings)
+    with ThreadPoolExecutor(1) as thread:
+        analytics = Analytics(ledger.connection, ledger.settings, tables.store, thread)
+        await analytics.start()
+        sink = analytics.sinks[LEDGER]
+        stop = asyncio.Event()
+        running = asyncio.create_task(analytics.run(stop))
+        job = ReconcileJob(ledger.connection, ledger.settings, readers, sink)
+        async with asyncio.timeout(DEADLINE_S):
+            await job.once()
+            for count in (5, 5):
+                await ledger.calls(count)
+                end = await ledger.last()
+                while sink.progress.last < end:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                await job.once()
+                assert (job.differences, job.position) == (0, end)
+            ok_at_s = job.ok_at_s
+            tables.store.command(f"ALTER TABLE charges DELETE WHERE {ONE}", {"mutations_sync": "1"})
+            await job.once()
+        stop.set()
+        await running
+    await readers.close()
+    assert (job.differences, job.ok_at_s) == (1, ok_at_s)
+    assert job.ran_at_s > ok_at_s > 0
+    figures = {metric.name: metric.samples[0].value for metric in ReconcileCollector(job).collect()}
+    assert figures["onysoft_reconcile_differences"] == 1
