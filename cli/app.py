@@ -17,6 +17,7 @@ from cli import (
     markups,
     models,
     operate,
+    rebuild,
     reconcile,
     simulate,
     statements,
@@ -54,6 +55,7 @@ archive.add_to(ledger.ledger)
 statements.add_to(ledger.ledger)
 app.command("statement")(statements.statement)
 app.command("reconcile")(reconcile.reconcile)
+app.add_typer(rebuild.rebuild, name="rebuild")
 app.command("simulate")(simulate.simulate)
 app.add_typer(ledger.ledger, name="ledger")
 app.command("config")(operate.config)

@@ -17,7 +17,7 @@ from bus.connection import Connection
 from bus.directory import DirectoryMirror, publish_key
 from bus.errors import BusError, HistoryLost
 from bus.history import History
-from bus.streams import partition_of, provision
+from bus.streams import provision
 from bus.tail import Entry
 from bus.transport import Message
 from bus.writer import LedgerWriter
@@ -25,9 +25,10 @@ from core.ledger.accounts import Key
 from core.ledger.state import State
 from projections import stories
 from projections.fold import Fold
+from projections.keys import key_record
 from projections.metrics import ProjectionsCollector
 from projections.models import VersionRow, prices_of
-from projections.store import AccountRow, IndexRow, Store
+from projections.store import AccountRow, IndexRow, Store, is_rebuilt
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import work_pb2
 from proto.onysoft.v1.directory_pb2 import KeyRecord
@@ -121,7 +122,8 @@ class Projections:
         await mirror.stop()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Flush now and then until `stop`. Raises what stopped the fold."""
+        """Flush now and then until `stop`, or until a rebuilt store waits to take this one's place: the process ends,
+        and whoever supervises it starts it again with the new one. Raises what stopped the fold."""
         while not stop.is_set():
             waiting = asyncio.ensure_future(stop.wait())
             await asyncio.wait((waiting, self.tail.failure), timeout=FLUSH_S, return_when=asyncio.FIRST_COMPLETED)
@@ -129,6 +131,9 @@ class Projections:
             if self.tail.failure.done():
                 await self.tail.failure
             await self.flush()
+            if is_rebuilt(self._settings.projections_dir):
+                log.info("projections.rebuilt", position=self.fold.state.position)
+                return
 
     async def close(self) -> None:
         """Write what is known, then stop."""
@@ -202,17 +207,7 @@ class Projections:
                 await publish_key(self._connection, key_hash, self._record(key, key_hash, position))
 
     def _record(self, key: Key, key_hash: bytes, position: int) -> KeyRecord:
-        secret, expires_ms = key.secret_of(key_hash)
-        return KeyRecord(
-            key_id=key.key_id,
-            account_id=key.account_id,
-            partition=partition_of(self.fold.state.accounts[key.account_id].root_id, self._partitions),
-            revoked=key.revoked,
-            position=position,
-            allowed_ips=key.allowed_ips,
-            expires_ms=expires_ms,
-            secret=secret,
-        )
+        return key_record(self.fold.state, key, key_hash, position, self._partitions)
 
     async def _save(self, body: Snapshot) -> None:
         try:

@@ -4,6 +4,7 @@ One transaction a flush holds rows and the position they are true of, so a crash
 position, never between two. It is not the truth: deleted, it is built again from the log.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from projections.models import VersionRow, prices_of
 from proto.onysoft.v1.ledger_pb2 import ModelSet
 
 FILE = "projections.sqlite"
+REBUILT = "projections.rebuilt.sqlite"
 SCHEMA_VERSION = 1
 
 IndexRow = tuple[bytes, int, int, int, int, int, int]
@@ -34,11 +36,29 @@ class IndexEntry:
     shortfall_nano: int
 
 
+def offer_rebuilt(folder: Path, rebuilt: Path) -> None:
+    """Have the file in `rebuilt`, which is closed, take the place of the one in `folder` at its owner's next start."""
+    os.replace(rebuilt / FILE, folder / REBUILT)
+
+
+def is_rebuilt(folder: Path) -> bool:
+    """Whether a rebuilt file waits to take its place."""
+    return (folder / REBUILT).exists()
+
+
+def _switch(folder: Path) -> None:
+    if is_rebuilt(folder):
+        for suffix in ("-wal", "-shm"):
+            (folder / (FILE + suffix)).unlink(missing_ok=True)
+        os.replace(folder / REBUILT, folder / FILE)
+
+
 class Store:
     """One process owns the file; a second one is refused by SQLite's lock."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        _switch(folder)
         self._file = sqlite3.connect(folder / FILE, isolation_level=None, timeout=2.0)
         self._file.execute("PRAGMA journal_mode=WAL")
         self._file.execute("PRAGMA synchronous=NORMAL")
