@@ -131,6 +131,6 @@ def settings(nats_server: NatsServer) -> Settings:
 @pytest.fixture
 async def connection(settings: Settings) -> AsyncIterator[Connection]:
     """An open connection to the test's own server."""
-    opened = await asyncio.wait_for(Connection.open(settings, "test"), 10)
+    opened = await asyncio.wait_for(Connection.open(settings, "test"), 60)
     yield opened
     await opened.close()

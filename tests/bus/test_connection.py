@@ -274,7 +274,7 @@ async def test_over_tls(tmp_path: Path) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     try:
         opened = Connection.open(Settings(nats_url=f"tls://localhost:{port}"), "test")
-        connection = await asyncio.wait_for(opened, 10)
+        connection = await asyncio.wait_for(opened, 60)
         received: list[bytes] = []
         await connection.subscribe_direct("a", lambda m: received.append(m.data))
         await connection.publish("a", b"x" * 500_000)
@@ -293,7 +293,7 @@ async def test_credentials_are_used(tmp_path: Path) -> None:
     server.start()
     try:
         settings = Settings(nats_url=server.url, nats_user="edge", nats_password="s3cret")
-        connection = await asyncio.wait_for(Connection.open(settings, "test"), 10)
+        connection = await asyncio.wait_for(Connection.open(settings, "test"), 60)
         await connection.settle(5.0)
         await connection.close()
         wrong = Settings(nats_url=server.url, nats_user="edge", nats_password="wrong")

@@ -32,7 +32,7 @@ async def mirrored(connection: Connection) -> DirectoryMirror:
     """A mirror that has loaded."""
     mirror = DirectoryMirror(connection)
     await mirror.start()
-    await asyncio.wait_for(mirror.loaded(), 10)
+    await asyncio.wait_for(mirror.loaded(), 60)
     return mirror
 
 

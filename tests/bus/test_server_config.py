@@ -30,7 +30,7 @@ async def test_the_server_syncs_every_write(tmp_path: Path) -> None:
     server = NatsServer(tmp_path, render(port, tmp_path / "store", extra=extra), port)
     server.start()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", monitor_port)
             writer.write(b"GET /jsz HTTP/1.0\r\n\r\n")
             answer = await reader.read()

@@ -129,7 +129,7 @@ async def test_a_hole_in_the_middle_is_not_skipped(connection: Connection, monke
     tail = Tail(connection, LEDGER, 0, entries.append)
     await tail.start()
     with pytest.raises(HistoryLost):
-        await asyncio.wait_for(tail.caught_up(), 10)
+        await asyncio.wait_for(tail.caught_up(), 60)
     assert [entry.position for entry in entries] == [1, 2, 3, 4, 5, 6]
     await tail.stop()
 
@@ -233,7 +233,7 @@ async def test_kill_and_restart_of_the_server(
         await until(lambda count=restarts: ledger.reconnects == count)
         await fill(ledger, 50)
         total += 50
-        await asyncio.wait_for(tail.caught_up(), 10)
+        await asyncio.wait_for(tail.caught_up(), 60)
         assert [entry.position for entry in entries] == list(range(1, total + 1))
     await tail.stop()
 
@@ -248,7 +248,7 @@ async def test_a_cut_connection(ledger: Connection, proxy: Proxy) -> None:
         await asyncio.sleep(0.03)
         proxy.cut()
     await filling
-    await asyncio.wait_for(tail.caught_up(), 20)
+    await asyncio.wait_for(tail.caught_up(), 60)
     assert [entry.position for entry in entries] == list(range(1, 3_001))
     await tail.stop()
     await through.close()
@@ -263,7 +263,7 @@ async def test_a_server_that_stands_still(ledger: Connection, nats_server: NatsS
     await asyncio.sleep(1.5)
     nats_server.resume()
     await fill(ledger, 5)
-    await asyncio.wait_for(tail.caught_up(), 20)
+    await asyncio.wait_for(tail.caught_up(), 60)
     assert len(entries) == 5
     await tail.stop()
 
@@ -282,11 +282,11 @@ async def test_a_compacted_stream_may_have_holes(ledger: Connection, nats_server
         if i == 150:
             nats_server.restart()
             await until(lambda: ledger.reconnects == 1)
-    await asyncio.wait_for(tail.caught_up(), 10)
+    await asyncio.wait_for(tail.caught_up(), 60)
     fresh_seen: dict[str, bytes] = {}
     fresh = Tail(ledger, DIRECTORY, 0, lambda e: fresh_seen.update({e.subject: e.payload}), compacted=True)
     await fresh.start()
-    await asyncio.wait_for(fresh.caught_up(), 10)
+    await asyncio.wait_for(fresh.caught_up(), 60)
     assert seen == fresh_seen == {f"directory.key.{i % 17}": b"%d" % i for i in range(283, 300)}
     await tail.stop()
     await fresh.stop()
@@ -312,7 +312,7 @@ async def test_a_compacted_stream_is_read_again_when_a_message_never_came(
     await tail.start()
     for i in range(10):
         await jetstream.append(ledger, f"directory.key.{i}", b"%d" % i, f"k{i}")
-    await asyncio.wait_for(tail.caught_up(), 10)
+    await asyncio.wait_for(tail.caught_up(), 60)
     assert (lost, payloads) == ([b"3", b"7"], [b"%d" % i for i in range(10)])
     await tail.stop()
 
@@ -328,7 +328,7 @@ async def test_a_long_replay_does_not_stall(ledger: Connection) -> None:
 
     tail = Tail(ledger, LEDGER, 0, count)
     await tail.start()
-    await asyncio.wait_for(tail.caught_up(), 20)
+    await asyncio.wait_for(tail.caught_up(), 60)
     assert taken > 30_000_000
     assert tail.restarts == 0
     await tail.stop()

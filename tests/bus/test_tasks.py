@@ -81,6 +81,6 @@ async def test_the_mirror_outlives_the_server(
     nats_server.restart()
     await until(lambda: connection.connected)
     await write_task(connection, record(request_id, progress=70), position)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (found := await mirror.find(request_id)) is None or found.record.progress != 70:  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -157,7 +157,7 @@ async def test_refused_by_the_stream_is_tried_again(nats_server: NatsServer, con
     await until(lambda: ledger.writer.batches_retried > 2)
     await provision(connection, Settings(nats_url=nats_server.url))
     await ledger.follower.tail.start()
-    assert (await asyncio.wait_for(future, 10)).position == 1
+    assert (await asyncio.wait_for(future, 60)).position == 1
     await ledger.stop()
 
 

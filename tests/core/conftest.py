@@ -21,7 +21,7 @@ from runtime.settings import Settings
 from sandbox.main import Sandbox
 from tests.core.http import request_json
 
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:

@@ -175,7 +175,7 @@ class RunningEdge:
         await until(lambda: self.edge.not_ready() is None)
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - a deadline bounds it
             await asyncio.sleep(0.005)

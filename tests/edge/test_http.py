@@ -174,7 +174,7 @@ async def test_a_body_over_the_limit_is_refused_while_it_is_read(edge: RunningEd
     piece = b"%x\r\n%b\r\n" % (65_536, b" " * 65_536)
     for _ in range(170):
         client.writer.write(piece)
-        await asyncio.wait_for(client.writer.drain(), 10)
+        await asyncio.wait_for(client.writer.drain(), 60)
     client.writer.write(b"0\r\n\r\n")
     response = await client.response()
     assert (response.status, response.code) == (413, "payload_too_large")
@@ -187,7 +187,7 @@ async def test_an_upload_that_is_refused_can_read_why(edge: RunningEdge) -> None
     client.writer.write(request(headers={"content-length": "12000000"}))
     for _ in range(120):
         client.writer.write(b"x" * 100_000)
-        await asyncio.wait_for(client.writer.drain(), 10)
+        await asyncio.wait_for(client.writer.drain(), 60)
     response = await client.response()
     assert (response.status, response.code) == (413, "payload_too_large")
     assert await client.ended()
@@ -200,7 +200,7 @@ async def test_trailers_that_never_end_are_cut(edge: RunningEdge) -> None:
     client.writer.write(b"1\r\n{\r\n0\r\nx: ")
     for _ in range(64):
         client.writer.write(b"a" * 16_384)
-        await asyncio.wait_for(client.writer.drain(), 10)
+        await asyncio.wait_for(client.writer.drain(), 60)
     response = await client.response()
     assert (response.status, response.code) == (431, "headers_too_large")
     assert await client.ended()

@@ -351,7 +351,7 @@ async def test_a_slow_client_stalls_only_its_own_stream(core: FakeCore, edge: Ru
     assert (await exchange(edge.port, request(chat()))).status == 200
     received, tail = 0, b""
     while b"[DONE]" not in tail:
-        data = await asyncio.wait_for(reader.read(262_144), 20)
+        data = await asyncio.wait_for(reader.read(262_144), 60)
         received += len(data)
         tail = (tail + data)[-20:]
     assert received > 200 * 65_536

@@ -38,7 +38,7 @@ class Client:
         return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**24))
 
     async def response(self) -> Response:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             lines = head.rstrip().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
@@ -58,7 +58,7 @@ class Client:
 
     async def ended(self) -> bool:
         """Whether the server closes within a deadline."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             try:
                 return await self.reader.read(1) == b""
             except ConnectionError:

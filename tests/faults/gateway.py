@@ -20,11 +20,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 FIXED_PRICE_MODEL = "sandbox/fixed-price"
 """0.0025 USD a call, which is 0.10 TL without a markup at the demo's rate of 40."""
 
-START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 40.0
+START_TIMEOUT_S = 150.0
+STOP_TIMEOUT_S = 60.0
 ADMIN_TIMEOUT_S = 30.0
 POLL_S = 0.05
-HTTP_TIMEOUT_S = 10.0
+HTTP_TIMEOUT_S = 30.0
 JOURNAL_TIMEOUT_S = 60.0
 UNREACHABLE = ("unavailable", "unknown", "deadline_exceeded", "cancelled")
 
@@ -116,7 +116,7 @@ class Gateway:
         wait_until(lambda: not any(_is_alive(pid) for pid in children), 10, "the processes' death")
         (self.data / "dev.json").unlink(missing_ok=True)
 
-    def wait_ready(self, timeout_s: float = 30.0) -> None:
+    def wait_ready(self, timeout_s: float = 90.0) -> None:
         """Wait until dev.json says that every process is ready. Raises GatewayFailed."""
 
         def ready() -> bool:
@@ -184,7 +184,7 @@ class Gateway:
         """`kill -9`; the ids that were hit."""
         return self.signal(list(names), signal.SIGKILL)
 
-    def wait_restarted(self, before: Mapping[str, int], timeout_s: float = 30.0) -> None:
+    def wait_restarted(self, before: Mapping[str, int], timeout_s: float = 90.0) -> None:
         """Wait until the killed processes run again under other ids and everything is ready."""
         restarted = lambda: all(self.pid(name) not in (0, pid) for name, pid in before.items())  # noqa: E731
         wait_until(restarted, timeout_s, f"a restart of {', '.join(before)}")

@@ -36,7 +36,7 @@ class Watched:
 
     async def until(self, what: str) -> None:
         """Wait until `what`, an expression on this object, holds."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not eval(what, {}, {"self": self, "len": len}):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 

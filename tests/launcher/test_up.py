@@ -20,8 +20,8 @@ from openai import OpenAI
 from launcher.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 60.0
-STOP_S = 40.0
+START_S = 150.0
+STOP_S = 60.0
 MODEL = "sandbox/fixed-price"
 CHARGE = 0.15  # 0.0025 USD at 40.00 TRY and the default markup of 50 %
 
@@ -52,7 +52,7 @@ class Up:
             return None
         return document if document["ready"] else None
 
-    def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def until(self, condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, self.output()[-3000:]
@@ -71,7 +71,7 @@ class Up:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -97,6 +97,8 @@ def readyz(url: str) -> tuple[int, dict[str, Any]]:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+    except OSError:
+        return 0, {}  # too busy to answer: ask again
 
 
 @pytest.fixture
@@ -170,7 +172,7 @@ def test_nothing_outlives_a_killed_supervisor(data: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert refused.returncode == 1

@@ -102,5 +102,5 @@ async def ledger(connection: Connection, settings: Settings, tmp_path: Path) -> 
             "checkpoint_every_s": 0.001,
         }
     )
-    partitions = await asyncio.wait_for(provision(connection, wanted), 10)
+    partitions = await asyncio.wait_for(provision(connection, wanted), 60)
     return Ledger(connection, wanted, partitions)

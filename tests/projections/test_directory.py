@@ -18,7 +18,7 @@ async def mirrored(ledger: Ledger) -> dict[bytes, MirroredKey]:
     await ledger.project()
     mirror = DirectoryMirror(ledger.connection)
     await mirror.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await mirror.loaded()
     await mirror.stop()
     return mirror.keys

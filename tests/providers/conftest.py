@@ -10,7 +10,7 @@ from runtime.settings import Settings
 from sandbox.main import Sandbox
 from tests.providers.scripted import Scripted, Step
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 Script = Callable[..., Awaitable[Scripted]]
 

@@ -21,7 +21,7 @@ from tests.providers.scripted import CLOSE, STALL, STREAM_END, STREAM_HEAD, answ
 MODEL = "openai/gpt-4o-mini"
 PATIENT = Limits(connections_max=8)
 SECRET = "ahududulu-pasta"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def request(content: str = "hello there", **fields: Any) -> bytes:

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from runtime.settings import Settings
 from sandbox.main import Sandbox
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:

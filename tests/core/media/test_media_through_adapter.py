@@ -117,6 +117,6 @@ async def test_an_embedded_image_goes_by_way_of_the_upload_service(bench: Bench)
     model = CATALOGUE.find("qwen/image-to-image")
     body = provider_request(model, {"prompt": "x", "image_url": url})
     begun = await bench.adapter.create(model.endpoint, body, at_once=False)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await bench.adapter.look("market", model.query, begun.task_id)).state is TaskState.SUCCEEDED
     assert await bench.adapter.credits() == 10_000_000 - 4

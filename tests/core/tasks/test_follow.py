@@ -179,7 +179,7 @@ async def test_a_webhook_that_is_not_taken_comes_again(studio: Studio, monkeypat
     received = await studio.generate(callback_url=f"{studio.kie.url}/hook")
     await until(lambda: len(studio.kie.hooks) >= 2, "two deliveries")
     studio.kie.hook_status = 204
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (await studio.record(received.request_id)).callback != pb.CALLBACK_DELIVERED:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     count = len(studio.kie.hooks)

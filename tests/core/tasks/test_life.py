@@ -131,7 +131,7 @@ async def test_results_that_cannot_be_copied_are_given_from_the_provider_and_cop
     assert shown["url"] == f"{studio.kie.url}/result/a.png"
     assert studio.house.account.charges_nano == PRICE
     studio.kie.file_status = 200
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await studio.shown(received.request_id))["url"].startswith("https://api"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert studio.house.account.charges_nano == PRICE
