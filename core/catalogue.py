@@ -143,7 +143,7 @@ def entry_of(model: ModelSet, providers: Mapping[str, Provider]) -> Entry | None
         pricing = orjson.loads(model.price)
         price = parse_price(pricing)
         routes = [_route(route, providers) for route in model.routes if route.provider in providers]
-        defaults = orjson.loads(model.defaults or b"{}")
+        defaults = _defaults(model)
     except (Unpriced, orjson.JSONDecodeError) as error:
         log.error("catalogue.unusable", model=model.model_id, reason=str(error))
         return None
@@ -162,9 +162,18 @@ def entry_of(model: ModelSet, providers: Mapping[str, Provider]) -> Entry | None
         routes=tuple(sorted(routes, key=lambda route: route.order)),
         image_output=model.image_output,
         defaults=defaults,
-        defaults_bytes=len(model.defaults),
+        defaults_bytes=len(orjson.dumps(defaults)) if defaults else 0,
         tokenizer=model.tokenizer,
     )
+
+
+def _defaults(model: ModelSet) -> dict[str, Any]:
+    """What a request gets where it leaves it out. Who asks a model that makes images wants one, without a further word.
+
+    Raises JSONDecodeError.
+    """
+    defaults: dict[str, Any] = orjson.loads(model.defaults or b"{}")
+    return {"modalities": ["image", "text"], **defaults} if model.image_output else defaults
 
 
 def _route(route: ModelRoute, providers: Mapping[str, Provider]) -> Route:
