@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from bus.connection import Direct
 from bus.frames import Answer
 from bus.transport import Message
-from core.chat import ChatCall
+from core.call import Call
 from core.phase import Interrupted, Phase
 from core.resources import Resources
 from proto.onysoft.v1 import work_pb2
@@ -29,7 +29,7 @@ VERDICT_PATIENCE_S = 10.0
 TIME_MOVES_AFTER_MS = 1_000
 """How long past a hold's deadline a core waits for any event before it moves the log's time itself."""
 
-MakeCall = Callable[[work_pb2.WorkRequest, Answer], ChatCall]
+MakeCall = Callable[[work_pb2.WorkRequest, Answer], Call]
 
 _monotonic = time.monotonic
 
@@ -43,7 +43,7 @@ class Worker:
     def __init__(self, resources: Resources, makers: Mapping[str, MakeCall]) -> None:
         self._resources = resources
         self._makers = makers
-        self._live: dict[tuple[bytes, int], ChatCall] = {}
+        self._live: dict[tuple[bytes, int], Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: list[Direct] = []
         self._ticker: asyncio.Task[None] | None = None
@@ -96,7 +96,7 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._on_done(key, call, task))
 
-    def _on_done(self, key: tuple[bytes, int], call: ChatCall, task: asyncio.Task[None]) -> None:
+    def _on_done(self, key: tuple[bytes, int], call: Call, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._live.pop(key, None)
         call.task = None  # else each ended call waits for the garbage collector
@@ -125,7 +125,7 @@ class Worker:
                 self._look_after(call, now)
             self._move_time()
 
-    def _look_after(self, call: ChatCall, now: float) -> None:
+    def _look_after(self, call: Call, now: float) -> None:
         settings = self._resources.settings
         if call.phase is Phase.VERDICT:
             if now - call.began_at > VERDICT_PATIENCE_S:

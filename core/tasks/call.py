@@ -10,12 +10,11 @@ from typing import Any
 
 import orjson
 
-from bus.bodies import fetch_body
 from bus.errors import BusError
 from bus.frames import Answer, ClientGone
 from bus.tasks import Conflict, enqueue, read_task, write_task
 from core.admission import tariff_of
-from core.chat import ChatCall
+from core.call import Call
 from core.ledger.accounts import Account
 from core.ledger.outcome import Code
 from core.media.catalogue import MediaCatalogue
@@ -50,7 +49,7 @@ ACCEPTED = 202
 _NOT_BEGUN = frozenset((FailureKind.UNAVAILABLE, FailureKind.RATE_LIMITED))
 
 
-class MediaCall(ChatCall):
+class MediaCall(Call):
     """One attempt of one generate request. `run` always ends the hold that it opened, or leaves it to the task."""
 
     def __init__(
@@ -71,10 +70,7 @@ class MediaCall(ChatCall):
     async def _serve(self) -> None:
         if self.attempt > 1 and await self._taken_over():
             return
-        body = self.work.body or await fetch_body(
-            self._resources.bulk, self.work.edge, self.request_id, self.work.body_ref
-        )
-        request = orjson.loads(body)
+        request = orjson.loads(await self._body())
         model = self._model()
         prepared = prepare(model, request)
         callback_url = webhooks.checked_url(
