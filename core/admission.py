@@ -97,8 +97,8 @@ def terms_of(request: Mapping[str, Any], entry: Entry, streamed: bool = False) -
         if asked is not None:
             return Terms(request.get("n") or 1, min(asked, entry.output_tokens_max), field, True, False)
     # What a model thinks unseen, or draws, does not show in a stream's text, so a hold cannot grow with it.
-    unseen = entry.price.upper.internal_reasoning or entry.image_output or any(request.get(f) for f in REASONING)
-    grows = streamed and not unseen
+    draws_or_thinks = entry.image_output or entry.reasons_always or entry.price.upper.internal_reasoning
+    grows = streamed and not draws_or_thinks and not any(request.get(asked) for asked in REASONING)
     return Terms(request.get("n") or 1, entry.output_tokens_max, "max_tokens", False, grows)
 
 

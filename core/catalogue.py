@@ -55,6 +55,7 @@ class Entry:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     defaults_bytes: int = 0
     tokenizer: str = ""
+    reasons_always: bool = False
 
     def completed(self, request: dict[str, Any]) -> dict[str, Any]:
         """The request with the defaults that it leaves out."""
@@ -164,6 +165,7 @@ def entry_of(model: ModelSet, providers: Mapping[str, Provider]) -> Entry | None
         defaults=defaults,
         defaults_bytes=len(orjson.dumps(defaults)) if defaults else 0,
         tokenizer=model.tokenizer,
+        reasons_always=model.reasons_always,
     )
 
 

@@ -31,6 +31,7 @@ _LISTED_FIELDS = (
     "output_tokens_max",
     "output_stated",
     "image_output",
+    "reasons_always",
     "tokenizer",
 )
 """Fields of a ModelSet that follow the list, beside the price."""

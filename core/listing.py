@@ -82,6 +82,7 @@ def _model_set(provider: str, model_id: str, raw: Mapping[str, Any]) -> ModelSet
         price_version=price_version(price),
         routes=[ModelRoute(provider=provider, upstream_id=model_id)],
         image_output="image" in outputs,
+        reasons_always=_object(raw, "reasoning").get("mandatory") is True,
         tokenizer=str(architecture.get("tokenizer") or "")[:NAME_CHARACTERS_MAX],
     )
 

@@ -1,11 +1,12 @@
 """Holds that grow with a streamed answer: one call does not lock out the next, and no balance is overdrawn."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from core.admission import Hold, Purse, Terms, affordable_output, grown, size_hold
+from core.admission import Hold, Purse, Terms, affordable_output, grown, size_hold, terms_of
 from core.catalogue import Entry
 from core.ledger.money import NANO
 from core.pricing import ATTO, Demand, Tariff, parse_price
@@ -114,6 +115,17 @@ def test_both_legs_bound_what_an_answer_may_have() -> None:
     one_more = grown(ENTRY, Demand(100, 0, 0), STREAMED, CUSTOMER, by_parent, by_parent.output_tokens + 1)
     assert one_more.parent_nano > poor
     assert affordable_output(ENTRY, STREAMED, CUSTOMER, Purse(rich, 0)) == 0
+
+
+def test_what_does_not_show_in_a_stream_is_held_whole() -> None:
+    """The house would pay for thoughts and pictures that a growing hold has not seen coming."""
+    request = {"messages": []}
+    assert terms_of(request, ENTRY, streamed=True).grows
+    assert not terms_of(request, ENTRY, streamed=False).grows
+    assert not terms_of({**request, "max_tokens": 9}, ENTRY, streamed=True).grows
+    assert not terms_of({**request, "reasoning": {"effort": "high"}}, ENTRY, streamed=True).grows
+    assert not terms_of(request, replace(ENTRY, reasons_always=True), streamed=True).grows
+    assert not terms_of(request, replace(ENTRY, image_output=True), streamed=True).grows
 
 
 def test_the_legs_of_a_charge_are_as_stated() -> None:

@@ -1002,6 +1002,7 @@ class ModelSet(_message.Message):
     DEFAULTS_FIELD_NUMBER: _builtins.int
     TOKENIZER_FIELD_NUMBER: _builtins.int
     UNLISTED_FIELD_NUMBER: _builtins.int
+    REASONS_ALWAYS_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     kind: _builtins.str
     """chat, image, video, audio, voice, music"""
@@ -1020,6 +1021,8 @@ class ModelSet(_message.Message):
     """the provider's name for the model's tokenizer family"""
     unlisted: _builtins.str
     """why it cannot be called although it may be active: the provider lists no whole price for it"""
+    reasons_always: _builtins.bool
+    """it thinks whatever the caller asks, maybe unseen"""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRoute]: ...
     def __init__(
@@ -1039,10 +1042,11 @@ class ModelSet(_message.Message):
         defaults: _builtins.bytes = ...,
         tokenizer: _builtins.str = ...,
         unlisted: _builtins.str = ...,
+        reasons_always: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "created", b"created", "defaults", b"defaults", "image_output", b"image_output", "kind", b"kind", "model_id", b"model_id", "name", b"name", "output_stated", b"output_stated", "output_tokens_max", b"output_tokens_max", "price", b"price", "price_version", b"price_version", "routes", b"routes", "tokenizer", b"tokenizer", "unlisted", b"unlisted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "created", b"created", "defaults", b"defaults", "image_output", b"image_output", "kind", b"kind", "model_id", b"model_id", "name", b"name", "output_stated", b"output_stated", "output_tokens_max", b"output_tokens_max", "price", b"price", "price_version", b"price_version", "reasons_always", b"reasons_always", "routes", b"routes", "tokenizer", b"tokenizer", "unlisted", b"unlisted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
