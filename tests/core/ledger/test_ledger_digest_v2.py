@@ -212,6 +212,13 @@ def test_every_field_of_every_record_is_known() -> None:
     assert set(Gauge.__slots__) == {"kind", "pattern", "most", "window", "used", "held"}  # all of it derived
 
 
+def swap_uses(one: Use, other: Use) -> None:
+    for field in FIELDS["use of an account"]:
+        mine, theirs = getattr(one, field), getattr(other, field)
+        setattr(one, field, theirs)
+        setattr(other, field, mine)
+
+
 def rate_of(state: State) -> Rate:
     return state.rates[pb.USD, pb.TRY]
 
@@ -230,7 +237,7 @@ def change(state: State, path: str) -> None:
         "a block of a key": lambda: key.blocks.add("x"),
         "a block that is a limit's pattern": lambda: (account.blocks.clear(), account.blocks.add("g/*")),
         "another use": lambda: account.uses.update({"new": Use()}),
-        "a use of another model": lambda: account.uses.update({"g/b": account.uses["g/a"]}),
+        "uses of two models swapped": lambda: swap_uses(account.uses["g/a"], account.uses["g/b"]),
         "another markup": lambda: account.set_markup("x", 1),
         "a markup less": lambda: account.set_markup("g/*", None),
         "a markup's pattern": lambda: (account.set_markup("g/*", None), account.set_markup("g/", 3000)),
@@ -272,7 +279,7 @@ CHANGES = (
     "a block of a key",
     "a block that is a limit's pattern",
     "another use",
-    "a use of another model",
+    "uses of two models swapped",
     "another markup",
     "a markup less",
     "a markup's pattern",
