@@ -7,8 +7,9 @@
 Each account below which no other is has a key `key-<account>`; `pro` has a second one, `key2-pro`.
 """
 
+from core.ledger.outcome import Outcome
 from proto.onysoft.v1 import ledger_pb2 as pb
-from tests.model.ledger_log import LEASE_MS, TRY, Log, credit_added, key_issued, name, rules_activated
+from tests.model.ledger_log import LEASE_MS, START_MS, TRY, Log, credit_added, key_issued, name, rules_activated
 
 USD = TRY
 """Nano-units of one dollar."""
@@ -190,9 +191,25 @@ def paid(
     return pb.Event(request_settled=event)
 
 
-def tree(balance_nano: int = 100 * TRY, now_ms: int | None = None) -> Log:
+class TreeLog(Log):
+    """A log that takes the digest anew after each message: what a handler forgot to mark would show only later."""
+
+    def put(self, payload: bytes, partition: int = 0, position: int | None = None) -> list[Outcome]:
+        outcomes = super().put(payload, partition, position)
+        state = self.state
+        digest, changed = state.digest(), set(state._changed_accounts)
+        state.dirty_accounts.update(state.accounts)
+        state.dirty_keys.update(state.keys)
+        for owner in (*state.accounts.values(), *state.keys.values()):
+            owner.dirty_uses.update(owner.uses)
+        assert state.digest() == digest, "a change is in no digest"
+        state._changed_accounts = changed
+        return outcomes
+
+
+def tree(balance_nano: int = 100 * TRY, now_ms: int = START_MS) -> Log:
     """A log under rules version 2 with the accounts and keys above, each account with the same balance."""
-    log = Log() if now_ms is None else Log(now_ms=now_ms)
+    log = TreeLog(now_ms=now_ms)
     log.append(rules_activated(2))
     for account, (kind, currency, above) in KINDS.items():
         log.append(placed(account, kind, currency, above))
