@@ -6,6 +6,7 @@ python -m bench.analytics plot --store /tmp/month --folder docs/plots
 """
 
 import argparse
+import os
 import statistics
 import string
 import sys
@@ -52,7 +53,7 @@ def main() -> int:
 def fill(store: Store, settings: Settings, calls: int, accounts: int) -> None:
     """Make the month, a day an insert."""
     migrate(store, settings)
-    for name in ("accounts", "credits"):
+    for name in ("accounts", "credits", "rates"):
         store.command(_filled(name, accounts=accounts, calls=calls))
     for day in range(_DAYS):
         first = calls * day // _DAYS
@@ -75,17 +76,18 @@ def ask(store: Store, settings: Settings, runs: int, page: Path | None) -> None:
     parts, slow = [_measured(store, sizes, runs)], []
     for number, path in enumerate(sorted(_QUESTIONS.glob("*.sql")), 1):
         title, _, sql = path.read_text().partition("\n")
-        taken = []
+        taken, worked = [], []
         for _ in range(runs):
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), time.process_time()
             answer = store.raw(sql, {}, "JSONCompactEachRowWithNames")
             taken.append(time.perf_counter() - began)
-        median_ms = statistics.median(taken) * 1000
+            worked.append(time.process_time() - cpu)
+        median_ms, cpu_ms = statistics.median(taken) * 1000, statistics.median(worked) * 1000
         slow.append(median_ms)
-        print(f"{median_ms:8.0f} ms  {path.stem}", flush=True)
+        print(f"{median_ms:8.0f} ms {cpu_ms:8.0f} ms of CPU  {path.stem}", flush=True)
         parts.append(
             f"### {number}. {title.removeprefix('-- ')}\n\n```sql\n{sql.strip()}\n```\n\n{_table(answer)}\n\n"
-            f"{median_ms:.0f} ms"
+            f"{median_ms:.0f} ms, {cpu_ms:.0f} ms of CPU"
         )
     print(f"{max(slow):8.0f} ms  the slowest")
     for table, rows, size in sizes:
@@ -104,7 +106,9 @@ def _measured(store: Store, sizes: list[Any], runs: int) -> str:
     kept = ", ".join(f"`{table}` {count:,} × {taken / count:.0f} B" for table, count, taken in sizes if count > 100_000)
     return (
         f"On {rows:,} charges in the embedded engine ({machine['cpu']}, {machine['memory']}). Under each answer: the"
-        f" median of {runs} runs. A charge takes {bytes_ / rows:.0f} bytes on disk, everything together"
+        f" median of {runs} runs, and its CPU time over all threads; the load average was"
+        f" {os.getloadavg()[0]:.0f}, so a machine with nothing else to do"
+        f" needs about half of the second. A charge takes {bytes_ / rows:.0f} bytes on disk, everything together"
         f" {total / rows:.0f} bytes a charge ({kept}).\n\n"
         "    python -m bench.analytics fill --store DIR --calls 10000000\n"
         "    python -m bench.analytics ask --store DIR --write docs/analytics.md"

@@ -1,6 +1,6 @@
 -- What does the house earn with each model?
-SELECT model, sum(calls) AS calls, round(sum(revenue_usd), 2) AS revenue_usd, round(sum(cost_usd), 2) AS cost_usd,
-       round(sum(margin_usd), 2) AS margin_usd, round(100 * sum(margin_usd) / sum(revenue_usd), 1) AS margin_percent
-FROM margins
+SELECT model, sum(m.calls) AS calls, round(sum(m.revenue_usd), 2) AS revenue, round(sum(m.cost_usd), 2) AS cost,
+       round(sum(m.margin_usd), 2) AS margin, round(100 * sum(m.margin_usd) / sum(m.revenue_usd), 1) AS margin_percent
+FROM margins AS m
 GROUP BY model
-ORDER BY margin_usd DESC
+ORDER BY margin DESC

@@ -50,8 +50,8 @@ AS SELECT
     c.provider_cost_nano AS provider_cost_nano,
     c.prompt_tokens AS prompt_tokens,
     c.completion_tokens AS completion_tokens
-FROM requests AS r LEFT JOIN charges AS c ON c.request_id = r.request_id
-COMMENT 'Each API call with what the edge saw and what the ledger charged. Narrow it by time or account: it is a join';
+FROM requests AS r LEFT JOIN charges AS c ON c.account_id = r.account_id AND c.request_id = r.request_id
+COMMENT 'Each API call with what the edge saw and what the ledger charged. Name an account: only its rows are joined then';
 
 CREATE OR REPLACE VIEW balances
 (
@@ -90,6 +90,7 @@ LEFT JOIN
 ) AS u ON u.account_id = a.account_id
 COMMENT 'What each account has, from credits and charges. The ledger decides; this says the same, seconds later';
 
+-- A Decimal of nine places is an Int64 of nano-units read otherwise: no division, nothing rounded.
 CREATE OR REPLACE VIEW margins
 (
     day Date COMMENT 'Istanbul day',
@@ -97,19 +98,17 @@ CREATE OR REPLACE VIEW margins
     model String COMMENT 'catalogue id of the model',
     provider String COMMENT 'who served it',
     calls UInt64 COMMENT 'settled requests',
-    revenue_usd Decimal(38, 9) COMMENT 'what the house earned, USD: the partner''s leg where there is one',
-    cost_usd Decimal(38, 9) COMMENT 'what providers charge the house, USD',
-    margin_usd Decimal(38, 9) COMMENT 'revenue_usd - cost_usd'
+    revenue_usd Decimal(18, 9) COMMENT 'what the house earned, USD: the partner''s leg where there is one',
+    cost_usd Decimal(18, 9) COMMENT 'what providers charge the house, USD',
+    margin_usd Decimal(18, 9) COMMENT 'revenue_usd - cost_usd'
 )
 AS SELECT
-    day, account_id, model, provider,
-    sum(d.calls) AS calls,
-    toDecimal128(sum(d.revenue_usd_nano), 9) / 1000000000 AS revenue_usd,
-    toDecimal128(sum(d.provider_cost_nano), 9) / 1000000000 AS cost_usd,
-    revenue_usd - cost_usd AS margin_usd
-FROM charges_daily AS d
-GROUP BY day, account_id, model, provider
-COMMENT 'What the house earned and what it cost, by Istanbul day, account, model and provider, in USD';
+    day, account_id, model, provider, calls,
+    reinterpret(toInt64(revenue_usd_nano), 'Decimal(18, 9)') AS revenue_usd,
+    reinterpret(toInt64(provider_cost_nano), 'Decimal(18, 9)') AS cost_usd,
+    reinterpret(toInt64(revenue_usd_nano - provider_cost_nano), 'Decimal(18, 9)') AS margin_usd
+FROM charges_daily
+COMMENT 'What the house earned and what it cost, in USD, by Istanbul day, account, model and provider. Sum it: a group has several rows';
 
 CREATE OR REPLACE VIEW task_ends
 (
