@@ -28,6 +28,7 @@ _HERE = Path(__file__).parent
 _QUESTIONS = _ROOT / "docs" / "questions"
 _BEGIN, _END = "<!-- answers: begin -->", "<!-- answers: end -->"
 _DAYS = 31
+_FIRST_WEEKDAY = 3  # 1 October 2026 is a Thursday
 _CELL_CHARACTERS_MAX = 60
 _FILL_MEMORY_BYTES = 4_000_000_000
 
@@ -55,13 +56,15 @@ def fill(store: Store, settings: Settings, calls: int, accounts: int) -> None:
     migrate(store, settings)
     for name in ("accounts", "credits", "rates"):
         store.command(_filled(name, accounts=accounts, calls=calls))
-    for day in range(_DAYS):
-        first = calls * day // _DAYS
-        count = calls * (day + 1) // _DAYS - first
-        made = _filled("calls", accounts=accounts, calls=calls, first=first, count=count, last=first + count)
+    weights = [(0.55 if (day + _FIRST_WEEKDAY) % 7 >= 5 else 1.0) * (1 + day / 60) for day in range(_DAYS)]
+    first = 0
+    for day, weight in enumerate(weights):
+        count = round(calls * weight / sum(weights))
+        made = _filled("calls", accounts=accounts, day=day, first=first, count=count, last=first + count)
         for name in ("charges", "requests"):
             store.command(_filled(name, calls_sql=made))
-        print(f"day {day + 1} of {_DAYS}: {first + count} calls", flush=True)
+        first += count
+        print(f"day {day + 1} of {_DAYS}: {first} calls", flush=True)
 
 
 def ask(store: Store, settings: Settings, runs: int, page: Path | None) -> None:

@@ -1,5 +1,5 @@
--- Calls $first to $last of a month of $calls, each a pure function of its number: the same data at every run.
--- A few accounts make most calls, days are busier than nights, two models in three are cheap ones.
+-- The calls of one day, $first to $last of all, each a pure function of its number: the same data at every run.
+-- A few accounts make most calls, afternoons are busier than nights, two models in three are cheap ones.
 WITH
     (number, salt) -> (cityHash64(number, salt) % 1000003) / 1000003 AS dice,
     (number, salt) -> (dice(number, salt) + dice(number, salt + 1) + dice(number, salt + 2) + dice(number, salt + 3) - 2) * 1.732 AS bell
@@ -15,9 +15,10 @@ SELECT
     [420, 380, 900, 1300, 700, 260, 1100, 620, 2400, 800][choice + 1] AS first_ms,
     [9, 11, 24, 14, 13, 8, 15, 17, 10, 16][choice + 1] AS token_ms,
     if(dice(number, 3) < if(choice IN (1, 4, 8), 0.12, 0.03), 'fallback', 'openrouter') AS provider,
-    intDiv(number * 31, $calls) AS day,
-    toDateTime64('2026-09-30 21:00:00', 3, 'UTC') + toIntervalMillisecond(day * 86400000 + toInt64(
-        86400000 * (0.62 + 0.38 * sin(6.2832 * (dice(number, 4) - 0.3)) * dice(number, 5)) * dice(number, 4))) AS time,
+    $day AS day,
+    dice(number, 4) AS moment,
+    toDateTime64('2026-09-30 21:00:00', 3, 'UTC') + toIntervalMillisecond(toInt64(86400000 *
+        ($day + (moment - 0.6 * sin(6.283185 * moment) / 6.283185 + 0.6) - floor(moment - 0.6 * sin(6.283185 * moment) / 6.283185 + 0.6)))) AS time,
     concat('acc_', lower(hex(toFixedString(leftPad(toString(account), 12, '0'), 12)))) AS account_id,
     if(has_partner, concat('acc_', lower(hex(toFixedString(leftPad(toString(account - account % 100), 12, '0'), 12)))), '') AS parent_id,
     concat('key_', lower(hex(toFixedString(leftPad(toString(account * 3 + number % 3), 12, '0'), 12)))) AS key_id,

@@ -51,10 +51,10 @@ def _turnover(store: Store, axes: Axes) -> None:
         colors=_COLOURS[:2],
         alpha=0.85,
     )
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
     axes.margins(x=0)
-    axes.tick_params(axis="x", rotation=30)
+    axes.tick_params(axis="x", rotation=20)
     _titled(axes, "Charged per Istanbul day", "TRY")
 
 
