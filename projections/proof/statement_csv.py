@@ -24,6 +24,9 @@ from projections.proof.statement import ISTANBUL, Bound, Statement
 from runtime.ids import ACCOUNT, parse, text
 
 FORMAT = "onysoft statement 1"
+PROBLEMS_MAX = 20
+"""Problems that a check tells: one changed line may make every balance behind it wrong."""
+
 _BALANCE_AT = COLUMNS.index("amount") + 1
 _HEADER = (*COLUMNS[:_BALANCE_AT], "balance", *COLUMNS[_BALANCE_AT:])
 
@@ -127,7 +130,7 @@ def check(content: str, published: Iterable[Published]) -> Checked:
         opening_balance=to_text(start.balance_nano),
         closing_balance=to_text(end.balance_nano),
         positions=(int(opening["position"]), int(closing["position"])),
-        problems=tuple(problems),
+        problems=tuple(problems[:PROBLEMS_MAX]),
     )
 
 
