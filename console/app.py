@@ -54,13 +54,13 @@ def _error_page(services: Services, request: Request, template: str, status: int
     return context_of(request, services, find_session(services, request)).render(template, status=status)
 
 
-async def _problem_page(services: Services, request: Request, error: Exception) -> Response:
+def _problem_page(services: Services, request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     context = context_of(request, services, None)
     return context.render("problem.html", {"message": context.translate(error.message)}, error.status)
 
 
-async def _defect_page(services: Services, request: Request, error: Exception) -> Response:
+def _defect_page(services: Services, request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         log.error("page.failed", path=request.url.path, exc_info=error)
     context = context_of(request, services, None)

@@ -35,6 +35,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     stopping.cancel()
     await ops.close()
     services.gateway.close()
+    services.analytics.close()
     services.store.close()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from console.analytics import Analytics
 from console.gateway import Gateway
 from console.identity.secrets import Vault
 from console.mail import Mailbox, Mailer, Smtp
@@ -21,6 +22,7 @@ class Services:
     settings: Settings
     store: Store
     gateway: Gateway
+    analytics: Analytics
     mailer: Mailer
     vault: Vault
     templates: Environment
@@ -35,6 +37,7 @@ def open_services(settings: Settings) -> Services:
         settings=settings,
         store=store,
         gateway=Gateway(settings.admin_address, settings.admin_token.get_secret_value()),
+        analytics=Analytics(settings.analytics_url or settings.analytics_dsn.get_secret_value()),
         mailer=Smtp(smtp) if smtp else Mailbox(settings.console_dir / "mail"),
         vault=Vault(settings.console_secret.get_secret_value()),
         templates=Environment(

@@ -78,10 +78,12 @@ class Core:
         await self._mirror.start()
         self._refreshing = asyncio.create_task(self.sync.keep_fresh(self._settings.catalogue_refresh_s, self._stop))
         self._watching_rates = asyncio.create_task(self.rate_watch.run(self._stop))
-        desk = Desk(self.replica, self.catalogue, self._connection, self._mirror, self._settings, self.sync)
+        price_lists = PriceLists(self.catalogue, self.tasks.catalogue if self.tasks.offered else None)
+        desk = Desk(
+            self.replica, self.catalogue, self._connection, self._mirror, self._settings, self.sync, price_lists
+        )
         service = AdminService(desk)
         self._server, self.admin_port = await serve_admin(service, self._settings)
-        price_lists = PriceLists(self.catalogue, self.tasks.catalogue if self.tasks.offered else None)
         await Asks(self._connection, self.replica, price_lists).start()
         await self._answers.start()
         await self.worker.start()

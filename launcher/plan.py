@@ -155,7 +155,13 @@ def console_settings(ports: Ports, folder: Folder, secrets: dict[str, str]) -> d
         "API_URL": f"http://127.0.0.1:{ports.edges[0]}/v1",
         "ADMIN_ADDRESS": ",".join(f"127.0.0.1:{port}" for port in ports.admin),
         "ADMIN_TOKEN": secrets["admin_token"],
+        **({"ANALYTICS_URL": f"http://127.0.0.1:{ports.ops['analytics']}"} if _is_embedded(ports) else {}),
     }
+
+
+def _is_embedded(ports: Ports) -> bool:
+    """Whether the analytics process is the one to ask; a server is asked itself, by ONYSOFT_ANALYTICS_DSN."""
+    return "analytics" in ports.ops and not os.environ.get("ONYSOFT_ANALYTICS_DSN", "").startswith("clickhouse")
 
 
 def _nats(folder: Folder, secrets: dict[str, str], port: int) -> Spec:

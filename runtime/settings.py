@@ -179,7 +179,9 @@ class Settings(BaseSettings):
         "empty: embedded, below projections_dir",
     )
     analytics_url: str = Field(
-        default="", description="where the CLI asks the analytics process: its operator's port, http://HOST:PORT"
+        default="",
+        description="where the CLI and the console ask the analytics process: its operator's port, http://HOST:PORT; "
+        "empty: the CLI finds a local one, the console asks the server of analytics_dsn",
     )
     analytics_replicated: bool = Field(
         default=False, description="make ClickHouse tables on the Replicated engines, for a cluster with Keeper"

@@ -1,6 +1,6 @@
 """Every page: one module a subject, each with its rows; `ROWS` has them all."""
 
-from console.pages import account, entry, home, keys
+from console.pages import account, entry, home, keys, requests, usage
 from console.web.guards import Row
 
-ROWS: list[Row] = [*entry.ROWS, *account.ROWS, *home.ROWS, *keys.ROWS]
+ROWS: list[Row] = [*entry.ROWS, *account.ROWS, *home.ROWS, *keys.ROWS, *usage.ROWS, *requests.ROWS]

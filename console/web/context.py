@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from console.identity.sessions import SignedIn
 from console.services import Services
+from console.web import words
 from console.web.language import LANGUAGES, Formats, preferred, translator
 from console.web.menu import menu_of
 
@@ -65,6 +66,7 @@ class Context:
             "language": self.language,
             "_": self.translate,
             "formats": self.formats,
+            "words": words,
             "settings": self.services.settings,
             "csrf_token": self.signed_in.session.csrf_token if self.signed_in is not None else "",
             "partial": self.request.headers.get("hx-request") == "true",

@@ -83,3 +83,23 @@ class Formats:
     def date(self, day: date) -> str:
         """A day."""
         return str(format_date(day, "d MMM yyyy", locale=self._locale))
+
+    def second(self, moment: datetime) -> str:
+        """A moment, to the second."""
+        return str(format_datetime(moment.astimezone(ISTANBUL), "d MMM yyyy HH:mm:ss", locale=self._locale))
+
+    def moment(self, time_ms: int) -> str:
+        """A moment of the ledger, in milliseconds, to the minute."""
+        return self.time(datetime.fromtimestamp(time_ms / 1000, ISTANBUL))
+
+    def iso_day(self, time_ms: int) -> str:
+        """The day of a moment of the ledger, as a form has it."""
+        return datetime.fromtimestamp(time_ms / 1000, ISTANBUL).date().isoformat()
+
+    def iso_date(self, day: str) -> str:
+        """`2026-11-25` as people write it."""
+        return self.date(date.fromisoformat(day))
+
+    def plain(self, value: str | Decimal) -> str:
+        """A decimal with all its places."""
+        return str(format_decimal(Decimal(value), format="#,##0.##################", locale=self._locale))

@@ -7,7 +7,8 @@ def menu_of(person: Person) -> list[tuple[str, str]]:
     """Path and English text of each link."""
     links: list[tuple[str, str]] = []
     if person.memberships:
-        links += [("/home", "Overview"), ("/keys", "API keys")]
+        links += [("/home", "Overview"), ("/keys", "API keys"), ("/usage", "Usage"), ("/requests", "Requests")]
+        links += [("/limits", "Limits")]
     if any(each.role == Role.PARTNER for each in person.memberships):
         links += [("/partner", "Customers")]
     if person.standing != Standing.CUSTOMER:

@@ -18,6 +18,7 @@ from core.ledger.accounts import Account, Key
 from core.ledger.money import to_text
 from core.ledger.outcome import Code
 from core.ledger.patterns import EVERY
+from core.price_list import PriceLists
 from core.replica import Replica
 from core.sync import Sync
 from proto.onysoft.v1 import admin_pb2 as pb
@@ -54,12 +55,14 @@ class Desk:
         mirror: DirectoryMirror,
         settings: Settings,
         sync: Sync,
+        price_lists: PriceLists,
     ) -> None:
         self.replica = replica
         self.catalogue = catalogue
         self.connection = connection
         self.mirror = mirror
         self.sync = sync
+        self.price_lists = price_lists
         self.core = settings.process_name or "core"
         self.archive = settings.archive_dir
         self.public_url = settings.public_url

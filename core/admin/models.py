@@ -21,6 +21,7 @@ from core.sync import ROOT, UnknownProvider
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from proto.onysoft.v1.work_pb2 import Ask
+from runtime.errors import Refusal
 
 DEFAULTS_BYTES_MAX = 16_384
 ROUTES_MAX = 16
@@ -46,6 +47,14 @@ class Models(Subject):
         await self.desk.fresh()
         shown = [self._show(model) for _, model in sorted(self.desk.replica.state.models.items())]
         return pb.ModelList(models=[model for model in shown if _is_wanted(model, request)])
+
+    @answers
+    async def ListPrices(self, request: pb.AccountRef) -> pb.PriceList:
+        account = await self.desk.account(request.account_id)
+        try:
+            return pb.PriceList(json=self.desk.price_lists.every(self.desk.replica.state, account, None))
+        except Refusal:
+            raise Rejected(grpc.StatusCode.UNAVAILABLE, "an exchange rate is missing") from None
 
     @answers
     async def ShowModel(self, request: pb.ModelRef) -> pb.ModelHistory:

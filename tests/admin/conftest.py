@@ -15,6 +15,7 @@ from bus.streams import provision
 from cli.client import AdminClient, CallFailed
 from core.admin import AdminService, Desk, serve_admin
 from core.catalogue import Catalogue
+from core.price_list import PriceLists
 from core.replica import Replica
 from core.sync import Sync
 from proto.onysoft.v1 import admin_pb2 as admin
@@ -78,7 +79,7 @@ async def start_core(connection: Connection, settings: Settings) -> tuple[Replic
     await mirror.start()
     catalogue = cast(Catalogue, SimpleNamespace(entries={}))
     sync = cast(Sync, SimpleNamespace(providers={}))
-    service = AdminService(Desk(replica, catalogue, connection, mirror, settings, sync))
+    service = AdminService(Desk(replica, catalogue, connection, mirror, settings, sync, PriceLists(catalogue, None)))
     server, port = await serve_admin(service, settings)
     return replica, server, await asyncio.to_thread(Operator, replica, connection, port)
 

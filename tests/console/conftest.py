@@ -58,10 +58,12 @@ def services(gateway: Gateway, tmp_path: Path, database: str) -> Iterator[Servic
         api_url=gateway.base_urls[0],
         admin_address=gateway.document["admin_address"],
         admin_token=gateway.document["admin_token"],
+        analytics_url=gateway.document["ops_urls"]["analytics"],
     )
     opened = open_services(settings)
     yield opened
     opened.gateway.close()
+    opened.analytics.close()
     opened.store.close()
 
 

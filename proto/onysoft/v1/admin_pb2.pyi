@@ -1257,6 +1257,27 @@ class ModelList(_message.Message):
 Global___ModelList: _TypeAlias = ModelList  # noqa: Y015
 
 @_typing.final
+class PriceList(_message.Message):
+    """What `GET /v1/models` answers to a key of the account that may use everything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_FIELD_NUMBER: _builtins.int
+    json: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceList: _TypeAlias = PriceList  # noqa: Y015
+
+@_typing.final
 class Route(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -184,6 +184,11 @@ class AdminStub:
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelList.FromString,
                 _registered_method=True)
+        self.ListPrices = channel.unary_unary(
+                '/onysoft.v1.Admin/ListPrices',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.PriceList.FromString,
+                _registered_method=True)
         self.ShowModel = channel.unary_unary(
                 '/onysoft.v1.Admin/ShowModel',
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelRef.SerializeToString,
@@ -448,6 +453,12 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPrices(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ShowModel(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -691,6 +702,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListModelsRequest.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelList.SerializeToString,
+            ),
+            'ListPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrices,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.PriceList.SerializeToString,
             ),
             'ShowModel': grpc.unary_unary_rpc_method_handler(
                     servicer.ShowModel,
@@ -1561,6 +1577,33 @@ class Admin:
             '/onysoft.v1.Admin/ListModels',
             proto_dot_onysoft_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
             proto_dot_onysoft_dot_v1_dot_admin__pb2.ModelList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ListPrices',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.AccountRef.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.PriceList.FromString,
             options,
             channel_credentials,
             insecure,

@@ -67,6 +67,7 @@ class AdminStub:
     ConfirmFxRate: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ConfirmFxRateRequest, _admin_pb2.FxRate]
     ListFxRates: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListFxRatesRequest, _admin_pb2.FxRateList]
     ListModels: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListModelsRequest, _admin_pb2.ModelList]
+    ListPrices: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.PriceList]
     ShowModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.ModelHistory]
     SyncModels: _grpc.UnaryStreamMultiCallable[_admin_pb2.SyncModelsRequest, _admin_pb2.SyncProgress]
     ActivateModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.Model]
@@ -123,6 +124,7 @@ class AdminAsyncStub(AdminStub):
     ConfirmFxRate: _aio.UnaryUnaryMultiCallable[_admin_pb2.ConfirmFxRateRequest, _admin_pb2.FxRate]  # type: ignore[assignment]
     ListFxRates: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListFxRatesRequest, _admin_pb2.FxRateList]  # type: ignore[assignment]
     ListModels: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListModelsRequest, _admin_pb2.ModelList]  # type: ignore[assignment]
+    ListPrices: _aio.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.PriceList]  # type: ignore[assignment]
     ShowModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.ModelHistory]  # type: ignore[assignment]
     SyncModels: _aio.UnaryStreamMultiCallable[_admin_pb2.SyncModelsRequest, _admin_pb2.SyncProgress]  # type: ignore[assignment]
     ActivateModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.ModelRef, _admin_pb2.Model]  # type: ignore[assignment]
@@ -350,6 +352,13 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ModelList, _abc.Awaitable[_admin_pb2.ModelList]]: ...
+
+    @_abc_1.abstractmethod
+    def ListPrices(
+        self,
+        request: _admin_pb2.AccountRef,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PriceList, _abc.Awaitable[_admin_pb2.PriceList]]: ...
 
     @_abc_1.abstractmethod
     def ShowModel(

@@ -1,0 +1,117 @@
+"""What was used: by day, model and key, drawn and as CSV; and the limits in force."""
+
+import csv
+import io
+from datetime import date, timedelta
+from decimal import Decimal
+
+import orjson
+from starlette.responses import Response
+
+from console.analytics import GROUPS, AnalyticsAway, Used
+from console.pages.keys import keys_of
+from console.web.context import Context, Problem
+from console.web.days import span_of
+from console.web.guards import Guard, Row
+from console.web.reach import ask, current_account
+from proto.onysoft.v1 import admin_pb2 as admin
+
+COLUMNS = ("calls", "charge", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+
+
+def usage(context: Context) -> Response:
+    """A chart and a table of one grouping."""
+    account, first, last = current_account(context), *span_of(context)
+    group_by = _group(context)
+    rows: list[Used] | None
+    try:
+        rows = context.services.analytics.usage(account.account_id, group_by, first, last)
+    except AnalyticsAway:
+        rows = None
+    values = {
+        "account": account,
+        "currency": account.balance.currency,
+        "group_by": group_by,
+        "groups": list(GROUPS),
+        "first": first,
+        "last": last,
+        "rows": rows,
+        "names": _names(context, account) if group_by == "key" else {},
+        "total": _total(rows or []),
+        "series": _series(_every_day(rows, first, last) if group_by == "day" and rows else rows or [], group_by),
+    }
+    return context.render("usage.html", values)
+
+
+def usage_csv(context: Context) -> Response:
+    """The same rows, exact, for a spreadsheet."""
+    account, first, last = current_account(context), *span_of(context)
+    group_by = _group(context)
+    try:
+        rows = context.services.analytics.usage(account.account_id, group_by, first, last)
+    except AnalyticsAway:
+        raise Problem(context.translate("Usage cannot be read right now. Please try again shortly."), 503) from None
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow((group_by, "currency", *COLUMNS))
+    for row in rows:
+        cells = [f"{getattr(row, name):f}" if name == "charge" else getattr(row, name) for name in COLUMNS]
+        writer.writerow((_harmless(row.name), account.balance.currency, *cells))
+    name = f"usage-{account.account_id}-{group_by}-{first}-{last}.csv"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _harmless(text: str) -> str:
+    """A spreadsheet must not take a name for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _group(context: Context) -> str:
+    asked = context.request.query_params.get("group_by", "day")
+    return asked if asked in GROUPS else "day"
+
+
+def _names(context: Context, account: admin.Account) -> dict[str, str]:
+    return {key.key_id: key.name for key in keys_of(context, account)}
+
+
+def _total(rows: list[Used]) -> Used:
+    sums = {name: sum(getattr(row, name) for row in rows) for name in COLUMNS if name != "charge"}
+    return Used(name="", charge=sum((row.charge for row in rows), Decimal(0)), **sums)
+
+
+def _every_day(rows: list[Used], first: date, last: date) -> list[Used]:
+    """Days without use too, so that the chart's distances are true."""
+    days = {row.name: row for row in rows}
+    names = [(first + timedelta(days=each)).isoformat() for each in range((last - first).days + 1)]
+    return [days.get(name) or Used(name, 0, Decimal(0)) for name in names]
+
+
+def _series(rows: list[Used], group_by: str) -> str:
+    """What the chart draws: names and amounts. A picture may round, the table does not."""
+    shown = rows if group_by == "day" else rows[:12]
+    return orjson.dumps(
+        {
+            "names": [row.name for row in shown],
+            "charges": [float(row.charge) for row in shown],
+            "calls": [row.calls for row in shown],
+            "days": group_by == "day",
+        }
+    ).decode()
+
+
+def limits(context: Context) -> Response:
+    """The limits in force on the account and on each of its keys, and what is left of them."""
+    account = current_account(context)
+    owners = [(account.account_id, context.translate("The whole account"))]
+    owners += [(key.key_id, key.name or key.key_id) for key in keys_of(context, account) if not key.revoked]
+    found = [(name, ask(context, "ListLimits", admin.OwnerRef(owner_id=owner_id))) for owner_id, name in owners[:50]]
+    return context.render("limits.html", {"account": account, "owners": found})
+
+
+ROWS = [
+    Row("/usage", usage, Guard.PERSON),
+    Row("/usage.csv", usage_csv, Guard.PERSON),
+    Row("/limits", limits, Guard.PERSON),
+]

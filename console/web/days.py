@@ -1,0 +1,31 @@
+"""Days as Turkey counts them, and the span of days that a page is about."""
+
+from datetime import date, datetime, timedelta
+
+from console.web.context import Context
+from console.web.language import ISTANBUL
+
+DAYS_SHOWN = 30
+DAYS_MAX = 400
+
+
+def today() -> date:
+    """This day in Istanbul."""
+    return datetime.now(ISTANBUL).date()
+
+
+def span_of(context: Context) -> tuple[date, date]:
+    """`from` and `to` of the query, both included; the last thirty days where they are missing or senseless."""
+    last = _day(context, "to", today())
+    first = _day(context, "from", last - timedelta(days=DAYS_SHOWN - 1))
+    if not timedelta(0) <= last - first < timedelta(days=DAYS_MAX):
+        first = last - timedelta(days=DAYS_SHOWN - 1)
+    return first, last
+
+
+def _day(context: Context, name: str, otherwise: date) -> date:
+    try:
+        day = date.fromisoformat(context.request.query_params.get(name, ""))
+    except ValueError:
+        return otherwise
+    return day if date(2020, 1, 1) <= day <= today() + timedelta(days=1) else otherwise
