@@ -12,6 +12,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from console.pages import ROWS
+from console.pages.provider_calls import routes_for_providers
 from console.services import Services
 from console.web.context import Problem, context_of
 from console.web.guards import find_session, routes_of
@@ -29,7 +30,7 @@ def make_app(services: Services) -> "SafeHeaders":
     """The whole site."""
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     app = Starlette(
-        routes=[static, *routes_of(ROWS, services)],
+        routes=[static, *routes_for_providers(services), *routes_of(ROWS, services)],
         exception_handlers={
             404: lambda request, _: _error_page(services, request, "not_found.html", 404),
             405: lambda request, _: _error_page(services, request, "not_found.html", 405),

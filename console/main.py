@@ -6,6 +6,7 @@ import socket
 import uvicorn
 
 from console.app import make_app
+from console.jobs import Jobs
 from console.services import Services, open_services
 from runtime.errors import OperatorError
 from runtime.log import log
@@ -27,12 +28,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     ops = Ops(settings, "console", lambda: None if server.started else "starting")
     ops_port = await unless_stopped(stop, ops.start())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    jobs = Jobs(services)
+    jobs.start()
     log.info("console.ready", port=listener.getsockname()[1], ops_port=ops_port)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await serving
     stopping.cancel()
+    await jobs.stop()
     await ops.close()
     services.gateway.close()
     services.analytics.close()

@@ -15,6 +15,16 @@ from launcher.probe import http_probe, nats_probe
 _DEFAULT_EDGE_PORT = 8080
 _DEFAULT_CONSOLE_PORT = 8090
 _NATS_USER = "onysoft"
+_DEMO_SELLER = {
+    "PAYMENT_PROVIDER": "sandbox",
+    "SELLER_TAX_ID": "1234567808",
+    "SELLER_NAME": "Onysoft Deneme A.Ş.",
+    "SELLER_TAX_OFFICE": "Maslak",
+    "SELLER_ADDRESS": "Büyükdere Cad. No: 1",
+    "SELLER_DISTRICT": "Sarıyer",
+    "SELLER_CITY": "İstanbul",
+}
+"""Who takes money and issues invoices in an instance that has no payment provider: the sandbox, and nobody real."""
 _MODULE = (sys.executable, "-m", "cli.main")
 
 
@@ -135,7 +145,8 @@ def make_plan(options: Options, folder: Folder, secrets: dict[str, str], ports: 
     origins = {"CORS_ORIGINS": f"http://127.0.0.1:{ports.console}"} if "console" in ports.ops else {}
     edges = [process(f"edge-{number}", EDGE_PORT=port, **origins) for number, port in enumerate(ports.edges, 1)]
     own = console_settings(ports, folder, secrets) if "console" in ports.ops else {}
-    consoles = [process("console", CONSOLE_PORT=ports.console, **own)] if own else []
+    selling = {} if os.environ.get("ONYSOFT_PAYMENT_PROVIDER") else _DEMO_SELLER
+    consoles = [process("console", CONSOLE_PORT=ports.console, **selling, **own)] if own else []
     sandbox = process("sandbox", SANDBOX_PORT=ports.sandbox, SANDBOX_JOURNAL_PATH=str(journal))
     stages = (
         (_nats(folder, secrets, ports.nats), sandbox),

@@ -235,6 +235,54 @@ class Settings(BaseSettings):
     )
     mail_from: str = Field(default="no-reply@localhost", description="sender of e-mails")
 
+    # Payments
+    payment_provider: Literal["", "iyzico", "paytr", "sandbox"] = Field(
+        default="", description="who takes card payments; sandbox: iyzico's protocol at sandbox_url; empty: nobody"
+    )
+    iyzico_url: str = Field(default="https://api.iyzipay.com", description="base URL of iyzico's API")
+    iyzico_api_key: SecretStr = Field(default=SecretStr(""), description="API key of iyzico")
+    iyzico_secret_key: SecretStr = Field(default=SecretStr(""), description="secret key of iyzico")
+    paytr_url: str = Field(default="https://www.paytr.com", description="base URL of PayTR")
+    paytr_merchant_id: str = Field(default="", description="merchant number at PayTR")
+    paytr_merchant_key: SecretStr = Field(default=SecretStr(""), description="merchant key at PayTR")
+    paytr_merchant_salt: SecretStr = Field(default=SecretStr(""), description="merchant salt at PayTR")
+    vat_bps: int = Field(default=2_000, ge=0, le=10_000, description="VAT on top of a top-up, in basis points")
+    topup_min_kurus: int = Field(default=5_000, ge=100, description="smallest top-up, net, in kuruş")
+    topup_max_kurus: int = Field(default=10_000_000, ge=100, description="largest top-up, net, in kuruş")
+    payment_open_s: float = Field(
+        default=2_400.0, ge=1, description="how long a payment page is waited for; a later payment still counts"
+    )
+    payment_look_s: float = Field(
+        default=20.0, gt=0, description="first pause before the provider is asked how an open payment stands; it grows"
+    )
+    payment_listing_s: float = Field(
+        default=14_400.0, gt=0, description="how often the provider's listing of the last days is compared with ours"
+    )
+    payment_listing_days: int = Field(default=3, ge=1, le=31, description="days that such a comparison goes back")
+
+    # Invoices
+    invoice_integrator: Literal["folder", "nilvera", "sandbox"] = Field(
+        default="folder",
+        description="who passes invoices to the tax administration; folder: files below console_dir; "
+        "sandbox: Nilvera's protocol at sandbox_url",
+    )
+    nilvera_url: str = Field(default="https://api.nilvera.com", description="base URL of Nilvera's API")
+    nilvera_api_key: SecretStr = Field(default=SecretStr(""), description="key for Nilvera")
+    invoice_series: str = Field(
+        default="ONY", pattern="^[A-Z0-9]{3}$", description="series of e-Fatura numbers: three letters or digits"
+    )
+    invoice_archive_series: str = Field(
+        default="ONA", pattern="^[A-Z0-9]{3}$", description="series of e-Arşiv numbers: three letters or digits"
+    )
+    seller_tax_id: str = Field(
+        default="", pattern="^([0-9]{10})?$", description="the seller's VKN; empty: no invoices are issued"
+    )
+    seller_name: str = Field(default="", description="the seller's name as it stands on invoices")
+    seller_tax_office: str = Field(default="", description="the seller's tax office")
+    seller_address: str = Field(default="", description="the seller's street address")
+    seller_district: str = Field(default="", description="the seller's district")
+    seller_city: str = Field(default="", description="the seller's city")
+
     # Sandbox
     sandbox_host: str = Field(default="127.0.0.1", description="address of the sandbox")
     sandbox_port: int = Field(default=0, ge=0, le=65535, description="port of the sandbox; 0: any free one")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sandbox import catalogue, readers
 from sandbox.catalogue import Model
 from sandbox.kie import control as kie_control
+from sandbox.payments import control as payment_control
 from sandbox.readers import BadControl
 
 WrongContent = Literal["", "not_json", "truncated", "html", "empty"]
@@ -111,6 +112,8 @@ class Control:
         self._changes: dict[str, Any] = {}
         self.kie = kie_control.KieFaults()
         self.kie_draws = kie_control.Draws(chance)
+        self.payments = payment_control.PaymentFaults()
+        self.payment_draws = kie_control.Draws(chance)
         self._use(Faults(), Pace())
 
     def _use(self, faults: Faults, pace: Pace) -> None:
@@ -130,6 +133,7 @@ class Control:
         wanted = dict(wanted)
         changes = _changes(wanted.pop("models", {}))
         kie = kie_control.read(wanted.pop("kie", {}))
+        payments = payment_control.read(wanted.pop("payments", {}))
         unknown = sorted(set(wanted) - set(_FAULT_FIELDS) - set(_PACE_FIELDS))
         if unknown:
             raise BadControl(f"{unknown[0]}: unknown key")
@@ -145,6 +149,8 @@ class Control:
         self._changes = changes
         self.kie = kie
         self.kie_draws.restart(kie.seed)
+        self.payments = payments
+        self.payment_draws.restart(payments.seed)
         self._use(faults, pace)
 
     def shown(self) -> dict[str, Any]:
@@ -155,6 +161,7 @@ class Control:
         shown["require_key"] = "(set)" if self.pace.require_key else ""
         shown["models"] = self._changes
         shown["kie"] = kie_control.shown(self.kie)
+        shown["payments"] = payment_control.shown(self.payments)
         return shown
 
     def faults_for(self, model_id: str) -> Faults:

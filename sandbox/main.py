@@ -10,6 +10,7 @@ from sandbox import catalogue
 from sandbox.control import Control
 from sandbox.journal import Journal
 from sandbox.kie.service import Kie
+from sandbox.payments.service import Payments
 from sandbox.protocol import Connection
 from sandbox.routes import Routes
 
@@ -44,8 +45,10 @@ class Sandbox:
         path = settings.sandbox_journal_path
         self._journal = Journal(path)
         control = Control(catalogue.load())
-        self._kie = Kie(control, path and f"{path}{TASKS_SUFFIX}", f"http://{_reachable(settings.sandbox_host)}:{port}")
-        self._routes = Routes(control, self._journal, self._kie)
+        base_url = f"http://{_reachable(settings.sandbox_host)}:{port}"
+        self._kie = Kie(control, path and f"{path}{TASKS_SUFFIX}", base_url)
+        self._payments = Payments(control, base_url)
+        self._routes = Routes(control, self._journal, self._kie, self._payments)
         self._kie.resume()
         await self._server.start_serving()
         return port
@@ -58,6 +61,7 @@ class Sandbox:
         for connection in list(self.connections):
             connection.abort()
         self._kie.stop()
+        self._payments.stop()
         self._journal.close()
 
 

@@ -13,6 +13,7 @@ from sandbox.control import Control
 from sandbox.generation import unix_ms
 from sandbox.journal import Journal, usage_record
 from sandbox.kie.service import API, FILES, Kie
+from sandbox.payments.service import Payments
 from sandbox.pricing import usd_number
 from sandbox.prompt import BadCall
 from sandbox.protocol import Connection, Request
@@ -29,12 +30,13 @@ _KIE = (f"{API}/".encode(), f"{FILES}/".encode())
 class Routes:
     """Serves every request of the sandbox."""
 
-    def __init__(self, control: Control, journal: Journal, kie: Kie) -> None:
+    def __init__(self, control: Control, journal: Journal, kie: Kie, payments: Payments) -> None:
         self._catalogue = control.models
         self._control = control
         self._journal = journal
         self._bulletin = bulletin.Bulletin()
         self._kie = kie
+        self._payments = payments
         self._chat = Chat(control.models, control, journal)
 
     def __call__(self, request: Request, connection: Connection) -> None:
@@ -47,6 +49,9 @@ class Routes:
                 return
         if request.path.startswith(_KIE):
             self._kie.serve(request, connection)
+            return
+        if request.path.startswith(self._payments.prefixes):
+            self._payments.serve(request, connection)
             return
         self._rare(request, connection)
 
@@ -76,6 +81,8 @@ class Routes:
                 return self._put_control(request.body)
             case b"PUT", "/bulletin":
                 return self._put_bulletin(request.body)
+            case b"GET", "/journal" if query.get("kind") == "payments":
+                return self._payments.listing()
             case b"GET", "/journal" if query.get("kind") in ("tasks", "credits"):
                 return self._kie.journal(query["kind"], query.get("since_id", ""), _whole(query, "limit"))
             case b"GET", "/journal":

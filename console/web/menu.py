@@ -9,6 +9,8 @@ def menu_of(person: Person) -> list[tuple[str, str]]:
     if person.memberships:
         links += [("/home", "Overview"), ("/keys", "API keys"), ("/usage", "Usage"), ("/requests", "Requests")]
         links += [("/limits", "Limits")]
+    if any(each.role in (Role.OWNER, Role.PARTNER) for each in person.memberships):
+        links += [("/top-up", "Top-up"), ("/payments", "Payments"), ("/billing", "Billing details")]
     if any(each.role == Role.PARTNER for each in person.memberships):
         links += [("/partner", "Customers")]
     if person.standing != Standing.CUSTOMER:

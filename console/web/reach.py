@@ -10,6 +10,7 @@ from proto.onysoft.v1 import admin_pb2 as admin
 READS = frozenset(Role)
 CHANGES_KEYS = frozenset(Role)
 CHANGES_PEOPLE = frozenset({Role.OWNER, Role.PARTNER})
+PAYS = frozenset({Role.OWNER, Role.PARTNER})  # sees payments and invoices too
 
 
 def own_accounts(context: Context) -> list[str]:

@@ -1,0 +1,1 @@
+"""Invoices: who is invoiced, the document and its numbers, and the way to the tax administration."""

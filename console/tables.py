@@ -1,0 +1,9 @@
+"""Every table of the console, of all packages, for migrations and tests."""
+
+from console.invoices import tables as invoices
+from console.payments import tables as payments
+from console.people.tables import Table
+
+__all__ = ["METADATA", "invoices", "payments"]
+
+METADATA = Table.metadata
