@@ -5,12 +5,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from console.invoices.office import Office
+from console.low_balance import LowBalanceRound
 from console.payments.cashier import Cashier
 from console.payments.rounds import Rounds
 from console.services import Services
 from runtime.log import log
 
 SETTLE_EVERY_S = 2.0
+INVOICES_EVERY_S = 3.0
+BALANCES_EVERY_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,13 @@ def jobs_of(services: Services, stopping: Callable[[], bool]) -> list[Job]:
     """All of them. Work of many parts asks `stopping` between two of them."""
     settings, store = services.settings, services.store
     rounds = Rounds(settings, store, Cashier(settings, store, services.gateway), stopping)
+    office = Office(settings, store, stopping=stopping)
+    balances = LowBalanceRound(settings, store, services.gateway, services.mailer, stopping)
     return [
         Job("payments.settle", SETTLE_EVERY_S, rounds.settle),
         Job("payments.compare", settings.payment_listing_s, rounds.compare),
+        Job("invoices", INVOICES_EVERY_S, office.work),
+        Job("low_balance", BALANCES_EVERY_S, balances.work),
     ]
 
 

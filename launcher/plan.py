@@ -17,6 +17,7 @@ _DEFAULT_CONSOLE_PORT = 8090
 _NATS_USER = "onysoft"
 _DEMO_SELLER = {
     "PAYMENT_PROVIDER": "sandbox",
+    "INVOICE_INTEGRATOR": "sandbox",
     "SELLER_TAX_ID": "1234567808",
     "SELLER_NAME": "Onysoft Deneme A.Ş.",
     "SELLER_TAX_OFFICE": "Maslak",

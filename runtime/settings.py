@@ -246,7 +246,7 @@ class Settings(BaseSettings):
     paytr_merchant_id: str = Field(default="", description="merchant number at PayTR")
     paytr_merchant_key: SecretStr = Field(default=SecretStr(""), description="merchant key at PayTR")
     paytr_merchant_salt: SecretStr = Field(default=SecretStr(""), description="merchant salt at PayTR")
-    vat_bps: int = Field(default=2_000, ge=0, le=10_000, description="VAT on top of a top-up, in basis points")
+    vat_bps: int = Field(default=2_000, ge=1, le=10_000, description="VAT on top of a top-up, in basis points")
     topup_min_kurus: int = Field(default=5_000, ge=100, description="smallest top-up, net, in kuruş")
     topup_max_kurus: int = Field(default=10_000_000, ge=100, description="largest top-up, net, in kuruş")
     payment_open_s: float = Field(

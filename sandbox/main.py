@@ -10,6 +10,7 @@ from sandbox import catalogue
 from sandbox.control import Control
 from sandbox.journal import Journal
 from sandbox.kie.service import Kie
+from sandbox.nilvera.service import Nilvera
 from sandbox.payments.service import Payments
 from sandbox.protocol import Connection
 from sandbox.routes import Routes
@@ -48,7 +49,7 @@ class Sandbox:
         base_url = f"http://{_reachable(settings.sandbox_host)}:{port}"
         self._kie = Kie(control, path and f"{path}{TASKS_SUFFIX}", base_url)
         self._payments = Payments(control, base_url)
-        self._routes = Routes(control, self._journal, self._kie, self._payments)
+        self._routes = Routes(control, self._journal, self._kie, self._payments, Nilvera(control))
         self._kie.resume()
         await self._server.start_serving()
         return port

@@ -13,6 +13,7 @@ from sandbox.control import Control
 from sandbox.generation import unix_ms
 from sandbox.journal import Journal, usage_record
 from sandbox.kie.service import API, FILES, Kie
+from sandbox.nilvera.service import Nilvera
 from sandbox.payments.service import Payments
 from sandbox.pricing import usd_number
 from sandbox.prompt import BadCall
@@ -30,13 +31,14 @@ _KIE = (f"{API}/".encode(), f"{FILES}/".encode())
 class Routes:
     """Serves every request of the sandbox."""
 
-    def __init__(self, control: Control, journal: Journal, kie: Kie, payments: Payments) -> None:
+    def __init__(self, control: Control, journal: Journal, kie: Kie, payments: Payments, nilvera: Nilvera) -> None:
         self._catalogue = control.models
         self._control = control
         self._journal = journal
         self._bulletin = bulletin.Bulletin()
         self._kie = kie
         self._payments = payments
+        self._nilvera = nilvera
         self._chat = Chat(control.models, control, journal)
 
     def __call__(self, request: Request, connection: Connection) -> None:
@@ -52,6 +54,9 @@ class Routes:
             return
         if request.path.startswith(self._payments.prefixes):
             self._payments.serve(request, connection)
+            return
+        if request.path.startswith(self._nilvera.prefixes):
+            self._nilvera.serve(request, connection)
             return
         self._rare(request, connection)
 
@@ -83,6 +88,8 @@ class Routes:
                 return self._put_bulletin(request.body)
             case b"GET", "/journal" if query.get("kind") == "payments":
                 return self._payments.listing()
+            case b"GET", "/journal" if query.get("kind") == "invoices":
+                return self._nilvera.listing()
             case b"GET", "/journal" if query.get("kind") in ("tasks", "credits"):
                 return self._kie.journal(query["kind"], query.get("since_id", ""), _whole(query, "limit"))
             case b"GET", "/journal":

@@ -1,6 +1,6 @@
 """Every page: one module a subject, each with its rows; `ROWS` has them all."""
 
-from console.pages import account, billing, entry, home, keys, payments, requests, usage
+from console.pages import account, billing, entry, home, invoices, keys, payments, requests, usage
 from console.web.guards import Row
 
 ROWS: list[Row] = [
@@ -12,4 +12,5 @@ ROWS: list[Row] = [
     *requests.ROWS,
     *billing.ROWS,
     *payments.ROWS,
+    *invoices.ROWS,
 ]

@@ -185,6 +185,7 @@ class Cashier:
             payment = transaction.get_one(Payment, payment_id, with_for_update=True)
             if payment.state == State.PAID:
                 payment.state, payment.credited_at, payment.attempts = State.CREDITED, now(), 0
+                payment.next_at = now()  # for its invoice
         log.info("payment.credited", payment=payment_id)
         return True
 
@@ -251,6 +252,7 @@ class Cashier:
         with self._store.transaction() as transaction:
             row = transaction.get_one(Reversal, reversal_id, with_for_update=True)
             row.reversed_at = row.reversed_at or now()
+            row.next_at, row.attempts = now(), 0  # for its invoice
             payment = transaction.get_one(Payment, row.payment_id, with_for_update=True)
             if payment.returned_kurus >= payment.gross_kurus:
                 payment.state = State.REFUNDED

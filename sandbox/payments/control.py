@@ -32,6 +32,9 @@ class PaymentFaults:
     other_order: bool = False  # answers speak of another order
     iyzico_webhook_url: str = ""  # as set in the provider's panel; empty: beside the order's return address
     paytr_notify_url: str = ""
+    integrator_error_rate: float = 0.0  # of the e-invoice integrator's calls
+    integrator_lose_answer_rate: float = 0.0
+    integrator_rejects: bool = False
 
 
 _FIELDS = {each.name: each for each in fields(PaymentFaults)}
