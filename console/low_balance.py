@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 
 from sqlalchemy import select
 
@@ -12,7 +13,6 @@ from console.payments.money import to_text
 from console.people.store import Store
 from console.people.tables import now
 from console.web.language import Formats, translator
-from core.ledger.money import from_text
 from proto.onysoft.v1 import admin_pb2 as admin
 from runtime.log import log
 from runtime.settings import Settings
@@ -21,7 +21,7 @@ ACTOR = "low-balance"
 LOOK_EVERY_S = 60.0
 RETRY_S = 300.0
 ROWS_MAX = 200
-NANO_IN_KURUS = 10_000_000
+KURUS = Decimal("0.01")
 
 
 class LowBalanceRound:
@@ -66,12 +66,12 @@ class LowBalanceRound:
         except CallFailed as failure:
             log.warning("low_balance.look_failed", account=account_id, code=failure.code)
             return
-        available = from_text(balance.available)
+        available = Decimal(balance.available)
         with self._store.transaction() as transaction:
             row = transaction.get(LowBalance, account_id, with_for_update=True)
             if row is None:
                 return
-            is_below = available < row.threshold_kurus * NANO_IN_KURUS
+            is_below = available < row.threshold_kurus * KURUS
             fell = is_below and not row.is_below
             row.is_below = is_below
             if fell:
