@@ -2,8 +2,9 @@
 
 from console.invoices import tables as invoices
 from console.payments import tables as payments
+from console.people import invitations
 from console.people.tables import Table
 
-__all__ = ["METADATA", "invoices", "payments"]
+__all__ = ["METADATA", "invitations", "invoices", "payments"]
 
 METADATA = Table.metadata

@@ -4,16 +4,12 @@ from functools import lru_cache
 
 import orjson
 
-from runtime.errors import CATALOGUE, in_language
+from runtime.errors import CATALOGUE, SHOWN_AS, in_language
 
 TURKISH = "tr"
 ENGLISH = "en"
 
 _ACCEPT_LANGUAGE_CHARACTERS_MAX = 200
-_SHOWN_AS = dict.fromkeys(
-    ("insufficient_balance_held", "insufficient_balance_partner", "insufficient_balance_partner_held"),
-    "insufficient_balance",
-)
 
 
 def language_of(accept_language: bytes) -> str:
@@ -47,7 +43,7 @@ def _quality(parameters: str) -> float:
 
 def shown_code(code: str) -> str:
     """The code that clients see: some codes differ only in their message."""
-    return _SHOWN_AS.get(code, code)
+    return SHOWN_AS.get(code, code)
 
 
 def error_of(code: str, detail: str, language: str) -> dict[str, str]:

@@ -22,10 +22,10 @@ from files.store import FileStore, NoSuchFile, StoreFailed, read_whole
 from proto.onysoft.v1 import task_pb2
 from runtime import ids
 from runtime.errors import Refusal
+from runtime.parameters import MEDIA_KINDS
 from runtime.settings import Settings
 
-KINDS = frozenset(("video", "image", "audio", "voice", "music"))
-"""Names of one and the same: any model on any of them, any task on any of them."""
+KINDS = frozenset(MEDIA_KINDS)
 
 TEXT_BYTES_MAX = 4 * 1024 * 1024
 CALLBACK_AGE_S = 300

@@ -1,6 +1,5 @@
 """What can be refused in a chat request without knowing anything but the request."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -9,17 +8,21 @@ import orjson
 
 from proto.onysoft.v1 import work_pb2
 from runtime.errors import Refusal
+from runtime.parameters import (
+    CHAT_RULES,
+    MESSAGE_ROLES,
+    MODEL_CHARACTERS_MAX,
+    USAGE_DAYS,
+    USAGE_DAYS_MAX,
+    USAGE_GROUPS,
+)
 
-MODEL_CHARACTERS_MAX = 256
-N_MAX = 128
 NESTING_MAX = 254  # what orjson writes; a body that a core could read and not write again is refused here
 _BRACKETS_UNCHECKED = 128
-_ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
+_ROLES = frozenset(MESSAGE_ROLES)
 _ROLES_WITHOUT_CONTENT = frozenset(("assistant", "tool", "function"))  # it may stand in tool calls, or be empty
 
 
-USAGE_DAYS = 30
-USAGE_DAYS_MAX = 400
 ISTANBUL_OFFSET = timedelta(hours=3)
 EARLIEST_DAY, LATEST_DAY = date(2020, 1, 1), date(2149, 1, 1)
 """What a ClickHouse Date can hold, and more than a ledger can."""
@@ -73,7 +76,7 @@ def parse_usage(query: bytes, now_s: float) -> work_pb2.UsageQuestion:
     if not timedelta(0) <= last - first < timedelta(days=USAGE_DAYS_MAX):
         raise _refusal("from")
     group_by = given.get("group_by", ["day"])[0]
-    if group_by not in ("day", "model", "key"):
+    if group_by not in USAGE_GROUPS:
         raise _refusal("group_by")
     return work_pb2.UsageQuestion(first_day=first.isoformat(), last_day=last.isoformat(), group_by=group_by)
 
@@ -131,42 +134,7 @@ def _check_parts(content: Any, name: str) -> None:
             raise _refusal(f"{name}[{index}]")
 
 
-def _is_positive(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
-def _is_between(low: float, high: float) -> Callable[[Any], bool]:
-    return lambda value: type(value) in (int, float) and low <= value <= high
-
-
-def _is(*types: type) -> Callable[[Any], bool]:
-    """JSON's own types, so that `true` is no number."""
-    return lambda value: type(value) in types
-
-
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "stream": _is(bool),
-    "temperature": _is_between(0, 2),
-    "top_p": _is_between(0, 1),
-    "max_tokens": _is_positive,
-    "max_completion_tokens": _is_positive,
-    "n": lambda value: _is_positive(value) and value <= N_MAX,
-    "stream_options": _is(dict),
-    "stop": _is(str, list),
-    "seed": _is(int),
-    "presence_penalty": _is(int, float),
-    "frequency_penalty": _is(int, float),
-    "logit_bias": _is(dict),
-    "logprobs": _is(bool),
-    "top_logprobs": _is(int),
-    "response_format": _is(dict),
-    "tools": _is(list),
-    "tool_choice": _is(str, dict),
-    "parallel_tool_calls": _is(bool),
-    "user": _is(str),
-    "metadata": _is(dict),
-    "modalities": _is(list),
-}
+_CHECKS = {name: rule.check() for name, rule in CHAT_RULES.items()}
 
 
 def _refusal(detail: str) -> Refusal:

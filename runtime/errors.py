@@ -113,6 +113,12 @@ _ROWS = (
 
 CATALOGUE = {row.code: row for row in _ROWS}
 
+SHOWN_AS = dict.fromkeys(
+    ("insufficient_balance_held", "insufficient_balance_partner", "insufficient_balance_partner_held"),
+    "insufficient_balance",
+)
+"""Codes that clients see as another: they differ only in their message."""
+
 
 _BETWEEN_LANGUAGES = "\x1f"
 

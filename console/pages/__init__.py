@@ -1,6 +1,21 @@
 """Every page: one module a subject, each with its rows; `ROWS` has them all."""
 
-from console.pages import account, billing, entry, home, invoices, keys, payments, requests, usage
+from console.pages import (
+    account,
+    billing,
+    docs,
+    entry,
+    home,
+    invoices,
+    keys,
+    members,
+    models,
+    payments,
+    privacy,
+    requests,
+    tasks,
+    usage,
+)
 from console.web.guards import Row
 
 ROWS: list[Row] = [
@@ -13,4 +28,9 @@ ROWS: list[Row] = [
     *billing.ROWS,
     *payments.ROWS,
     *invoices.ROWS,
+    *models.ROWS,
+    *tasks.ROWS,
+    *members.ROWS,
+    *privacy.ROWS,
+    *docs.ROWS,
 ]

@@ -54,12 +54,17 @@ def sign_up(context: Context) -> Response:
 
 def _sign_up_problem(context: Context, email: str, name: str, password: str) -> str:
     _ = context.translate
-    at = email.find("@")
-    if not 0 < at < len(email) - 3 or "." not in email[at:] or len(email) > EMAIL_CHARACTERS_MAX or " " in email:
+    if not is_email(email):
         return _("Please give a valid e-mail address.")
     if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
         return _("Please give your name.")
     return password_problem(context, password, email)
+
+
+def is_email(text: str) -> bool:
+    """Whether it looks like an address; only a message that arrives proves more."""
+    at = text.find("@")
+    return 0 < at < len(text) - 3 and "." in text[at:] and len(text) <= EMAIL_CHARACTERS_MAX and " " not in text
 
 
 def password_problem(context: Context, password: str, email: str) -> str:

@@ -103,3 +103,7 @@ class Formats:
     def plain(self, value: str | Decimal) -> str:
         """A decimal with all its places."""
         return str(format_decimal(Decimal(value), format="#,##0.##################", locale=self._locale))
+
+    def price(self, amount: str, units: int, currency: str) -> str:
+        """What so many units cost, of which one costs `amount`."""
+        return self.money(Decimal(amount) * units, currency)

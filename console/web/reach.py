@@ -1,5 +1,6 @@
 """What a person may touch: the accounts of their memberships, and for partners everything below."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from cli.client import CallFailed
@@ -7,10 +8,19 @@ from console.people.tables import Role, Standing
 from console.web.context import Context, NotFound
 from proto.onysoft.v1 import admin_pb2 as admin
 
-READS = frozenset(Role)
-CHANGES_KEYS = frozenset(Role)
-CHANGES_PEOPLE = frozenset({Role.OWNER, Role.PARTNER})
-PAYS = frozenset({Role.OWNER, Role.PARTNER})  # sees payments and invoices too
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What is to be done with an account: in which roles one may, and whether it only looks."""
+
+    roles: frozenset[Role]
+    looks: bool = False
+
+
+READS = Reach(frozenset(Role), looks=True)
+CHANGES_KEYS = Reach(frozenset(Role))
+CHANGES_PEOPLE = Reach(frozenset({Role.OWNER, Role.PARTNER}))
+PAYS = Reach(frozenset({Role.OWNER, Role.PARTNER}))  # sees payments and invoices too
 
 
 def own_accounts(context: Context) -> list[str]:
@@ -19,8 +29,8 @@ def own_accounts(context: Context) -> list[str]:
     return [each.account_id for each in memberships]
 
 
-def account_of(context: Context, account_id: str, roles: frozenset[Role] = READS) -> admin.Account:
-    """An account that the person may touch in one of these roles. Raises NotFound for every other, existing or not."""
+def account_of(context: Context, account_id: str, reach: Reach = READS) -> admin.Account:
+    """An account that the person may touch in this way. Raises NotFound for every other, existing or not."""
     try:
         account: admin.Account = ask(context, "GetAccount", admin.AccountRef(account_id=account_id))
     except CallFailed as failure:
@@ -30,27 +40,27 @@ def account_of(context: Context, account_id: str, roles: frozenset[Role] = READS
     person = context.me.person
     if person.standing == Standing.ADMINISTRATOR:
         return account
-    if person.standing == Standing.SUPPORT and roles == READS:
+    if person.standing == Standing.SUPPORT and reach.looks:
         return account
     held = {each.account_id: each.role for each in person.memberships}
     role = held.get(account.account_id)
-    if role is not None and role in roles:
+    if role is not None and role in reach.roles:
         return account
     above = {held.get(account.parent_id), held.get(account.root_id)}
-    if Role.PARTNER in above and Role.PARTNER in roles:
+    if Role.PARTNER in above and Role.PARTNER in reach.roles:
         return account
     raise NotFound
 
 
-def current_account(context: Context, roles: frozenset[Role] = READS) -> admin.Account:
+def current_account(context: Context, reach: Reach = READS) -> admin.Account:
     """The account that the page is about: named in the query, else the first of the person's own."""
     named = context.request.path_params.get("account_id") or context.request.query_params.get("account")
     if named:
-        return account_of(context, named, roles)
+        return account_of(context, named, reach)
     own = own_accounts(context)
     if not own:
         raise NotFound
-    return account_of(context, own[0], roles)
+    return account_of(context, own[0], reach)
 
 
 def ask(context: Context, method: str, request: object) -> Any:

@@ -50,3 +50,13 @@ KINDS = {
     "music": N_("music"),
 }
 ROLES = {"owner": N_("owner"), "member": N_("member"), "partner": N_("partner")}
+MODEL_ORDERS = {"name": N_("by name"), "price": N_("cheapest first"), "newest": N_("newest first")}
+UNITS = {
+    "second": N_("second"),
+    "image": N_("image"),
+    "clip": N_("clip"),
+    "request": N_("request"),
+    "thousand_characters": N_("1000 characters"),
+    "minute": N_("minute"),
+    "megapixel": N_("megapixel"),
+}

@@ -1,0 +1,246 @@
+"""Every route × every role × own and foreign ids. New routes are walked without being named here.
+
+What must hold: nobody gets in without a session; a guard keeps out whom it must; no page shows anything of an account
+that the person may not touch, whatever ids the address and the form name; and no form changes anything of it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from openai import OpenAI
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+from console.app import make_app
+from console.identity import sessions
+from console.pages import ROWS
+from console.people.invitations import Invitation
+from console.people.tables import Membership, Person, Role, Session, Standing, now
+from console.services import Services
+from console.web.guards import SESSION_COOKIE, Guard, Row
+from proto.onysoft.v1 import admin_pb2 as admin
+from proto.onysoft.v1 import ledger_pb2 as ledger
+from tests.console.conftest import add_person
+from tests.faults.gateway import FIXED_PRICE_MODEL, Customer, Gateway
+
+STAFF_ONLY = {Guard.SUPPORT: {"support", "administrator"}, Guard.ADMINISTRATOR: {"administrator"}}
+
+
+@dataclass(frozen=True)
+class Ids:
+    """What somebody may try in an address or a form."""
+
+    customer: Customer
+    request_id: str
+    person_id: str
+
+    def fill(self, path: str) -> str:
+        known = {
+            "account_id": self.customer.account_id,
+            "key_id": self.customer.key_id,
+            "request_id": self.request_id,
+            "person_id": self.person_id,
+        }
+        return re.sub(r"\{(\w+)(:\w+)?\}", lambda found: known.get(found[1], "none"), path)
+
+    @property
+    def form(self) -> dict[str, str]:
+        return {
+            "account": self.customer.account_id,
+            "account_id": self.customer.account_id,
+            "owner_id": self.customer.account_id,
+            "key_id": self.customer.key_id,
+            "person_id": self.person_id,
+            "request_id": self.request_id,
+            "email": "eve@example.com",
+            "role": "owner",
+            "name": "eve",
+            "amount": "1.00",
+            "reason": "because",
+            "pattern": "*",
+            "daily_requests": "7",
+            "grace": "0",
+        }
+
+    @property
+    def marks(self) -> list[str]:
+        """What a page about this account would show."""
+        return [self.customer.key_id, self.person_id, "victim@example.com"]
+
+
+@dataclass
+class World:
+    """Everybody, with two accounts that matter: one's own and a foreign one."""
+
+    services: Services
+    gateway: Gateway
+    people: dict[str, str] = field(default_factory=dict)
+
+    def browser(self, name: str) -> tuple[TestClient, str]:
+        """A client with a fresh session of this person, and its form token."""
+        http = TestClient(make_app(self.services), follow_redirects=False, headers={"accept-language": "en"})
+        if name == "nobody":
+            return http, ""
+        with self.services.store.transaction() as transaction:
+            person = transaction.get_one(Person, self.people[name])
+            token = sessions.begin(transaction, person, "127.0.0.1", "test")
+            transaction.flush()
+            session = transaction.scalars(
+                select(Session).where(Session.person_id == person.id).order_by(Session.created_at.desc())
+            ).first()
+            assert session is not None
+            session.second_factor_at = now()
+            csrf = session.csrf_token
+        http.cookies.set(SESSION_COOKIE, token)
+        return http, csrf
+
+    def state(self, account_id: str) -> dict[str, object]:
+        """All that a form could change of an account."""
+        reference = admin.AccountRef(account_id=account_id)
+        account = self.gateway.admin("GetAccount", reference)
+        account.balance.position = 0
+        keys = self.gateway.admin("ListKeys", reference)
+        limits = self.gateway.admin("ListLimits", admin.OwnerRef(owner_id=account_id))
+        return {
+            "account": str(account),
+            "keys": str(keys),
+            "limits": [(each.pattern, each.kind, each.most) for each in limits.limits],
+            "people": self.people_of(account_id),
+        }
+
+    def people_of(self, account_id: str) -> object:
+        with self.services.store.transaction() as transaction:
+            members = transaction.scalars(select(Membership).where(Membership.account_id == account_id)).all()
+            invited = transaction.scalars(select(Invitation).where(Invitation.account_id == account_id)).all()
+            return sorted((each.person_id, str(each.role)) for each in members), len(invited)
+
+
+@pytest.fixture
+def world(services: Services, gateway: Gateway) -> World:
+    return World(services, gateway)
+
+
+def _ids(gateway: Gateway, person_id: str) -> Ids:
+    customer = gateway.open_account("5.00")
+    client = OpenAI(base_url=gateway.base_urls[0], api_key=customer.api_key, max_retries=0)
+    answer = client.chat.completions.create(model=FIXED_PRICE_MODEL, messages=[{"role": "user", "content": "hi"}])
+    return Ids(customer, answer.id, person_id)
+
+
+@pytest.fixture
+def own(world: World, gateway: Gateway) -> Ids:
+    """The account of `owner` and `member`."""
+    ids = _ids(gateway, "")
+    account_id = ids.customer.account_id
+    people = {
+        "owner": add_person(world.services, "owner@example.com", memberships={account_id: Role.OWNER}),
+        "member": add_person(world.services, "member@example.com", memberships={account_id: Role.MEMBER}),
+    }
+    world.people |= people
+    return Ids(ids.customer, ids.request_id, people["owner"])
+
+
+@pytest.fixture
+def foreign(world: World, gateway: Gateway) -> Ids:
+    """Somebody else's account."""
+    ids = _ids(gateway, "")
+    services = world.services
+    partner = gateway.admin("OpenAccount", admin.OpenAccountRequest(kind=ledger.PARTNER, name="partner"))
+    other = gateway.open_account("1.00")
+    world.people |= {
+        "victim": add_person(services, "victim@example.com", memberships={ids.customer.account_id: Role.OWNER}),
+        "other": add_person(services, "other@example.com", memberships={other.account_id: Role.OWNER}),
+        "partner": add_person(services, "partner@example.com", memberships={partner.account_id: Role.PARTNER}),
+        "support": add_person(services, "support@example.com", Standing.SUPPORT),
+        "administrator": add_person(services, "root@example.com", Standing.ADMINISTRATOR),
+    }
+    return Ids(ids.customer, ids.request_id, world.people["victim"])
+
+
+def _rows(method: str) -> Iterator[Row]:
+    return (row for row in ROWS if method in row.methods)
+
+
+def _filled(row: Row, ids: Ids) -> str:
+    return ids.fill(row.path)
+
+
+def _path(row: Row, ids: Ids) -> str:
+    return f"{_filled(row, ids)}?account={ids.customer.account_id}"
+
+
+def test_nobody_gets_in_without_a_session(world: World, own: Ids) -> None:
+    http, _ = world.browser("nobody")
+    for row in ROWS:
+        if row.guard is Guard.ANYONE:
+            continue
+        answer = http.request(row.methods[0], _path(row, own))
+        assert (answer.status_code, answer.headers.get("location")) == (303, "/sign-in"), row
+
+
+@pytest.mark.parametrize("name", ["owner", "member", "other", "partner", "support"])
+def test_a_guard_keeps_out_whom_it_must(world: World, own: Ids, foreign: Ids, name: str) -> None:
+    for row in ROWS:
+        if name in STAFF_ONLY.get(row.guard, {name}):
+            continue
+        http, token = world.browser(name)
+        answer = http.request(row.methods[0], _path(row, own), data={"csrf_token": token, **own.form})
+        assert answer.status_code == 404, row
+
+
+@pytest.mark.parametrize("name", ["owner", "member"])
+def test_own_ids_work(world: World, own: Ids, name: str) -> None:
+    http, _ = world.browser(name)
+    for row in _rows("GET"):
+        if row.guard is Guard.PERSON and "{" not in row.path.replace("{key_id}", "").replace("{request_id}", ""):
+            answer = http.get(_path(row, own))
+            allowed = {200, 303} if name == "owner" else {200, 303, 404}  # payments and invoices are an owner's
+            assert answer.status_code in allowed, (row, answer.status_code)
+
+
+@pytest.mark.parametrize("name", ["nobody", "owner", "member", "other", "partner"])
+def test_no_page_shows_anything_foreign(world: World, own: Ids, foreign: Ids, name: str) -> None:
+    for row in _rows("GET"):
+        http, _ = world.browser(name)
+        answer = http.get(_path(row, foreign))
+        assert answer.status_code < 500 or answer.status_code == 503, row
+        shown = answer.text.replace(_filled(row, foreign), "")  # where the form of the language leads back to
+        assert not [mark for mark in foreign.marks if mark in shown], row
+        if row.guard is Guard.PERSON and re.search(r"\{(account|key|request|person)_id", row.path):
+            assert answer.status_code in (303, 404), row
+
+
+@pytest.mark.parametrize("name", ["nobody", "owner", "member", "other", "partner", "support"])
+def test_no_form_changes_anything_foreign(world: World, own: Ids, foreign: Ids, name: str) -> None:
+    """Support reads everything and changes nothing."""
+    before = world.state(foreign.customer.account_id)
+    for row in _rows("POST"):
+        http, token = world.browser(name)
+        answer = http.post(_path(row, foreign), data={"csrf_token": token, **foreign.form})
+        assert answer.status_code < 500 or answer.status_code == 503, row
+    assert world.state(foreign.customer.account_id) == before
+
+
+def test_a_member_does_not_decide_about_people(world: World, own: Ids) -> None:
+    before = world.people_of(own.customer.account_id)
+    for row in _rows("POST"):
+        http, token = world.browser("member")
+        http.post(_path(row, own), data={"csrf_token": token, **own.form})
+    assert world.people_of(own.customer.account_id) == before
+
+
+def test_support_and_administrators_see_what_customers_see(world: World, foreign: Ids) -> None:
+    for name in ("support", "administrator"):
+        http, _ = world.browser(name)
+        for path in ("/keys", "/usage", "/requests", "/limits", "/models", "/tasks", "/members"):
+            answer = http.get(f"{path}?account={foreign.customer.account_id}")
+            assert answer.status_code == 200, (name, path)
+
+
+def test_a_form_without_its_token_is_refused_everywhere(world: World, own: Ids) -> None:
+    http, _ = world.browser("owner")
+    for row in _rows("POST"):
+        if row.guard in (Guard.PERSON, Guard.SIGNED_IN):
+            assert http.post(_path(row, own), data=own.form).status_code == 403, row
