@@ -8,7 +8,8 @@ _FRAME = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:24rem;margin:2rem auto;padding:0 1rem;color:#16202e}}
 label{{display:block;margin:.8rem 0}}input{{width:100%;font:inherit;padding:.4rem;box-sizing:border-box}}
-input[type=checkbox]{{width:auto}}button{{font:inherit;padding:.5rem 1rem}}</style></head><body>{body}</body></html>"""
+input[type=checkbox]{{width:auto}}button{{font:inherit;padding:.5rem 1rem}}</style></head>
+<body><main>{body}</main></body></html>"""
 
 
 def ask(order: Order, problem: str = "") -> bytes:

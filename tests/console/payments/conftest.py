@@ -149,6 +149,15 @@ def provider(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def database(request: pytest.FixtureRequest) -> str:
+    """SQLite, and PostgreSQL where a test asks for it."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return ""
+    uri: str = request.getfixturevalue("postgres")
+    return uri
+
+
+@pytest.fixture
 def port() -> int:
     """Of the console."""
     return free_port()

@@ -48,6 +48,7 @@ def test_without_webhook_and_browser_the_job_asks_and_the_listing_tells(till: Ti
     assert till.rounds.compare() == 0
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 def test_everything_at_once_credits_each_payment_once(till: Till) -> None:
     """Duplicates, delays, reordering, lost and forged webhooks, lost answers, closed tabs, two consoles' jobs."""
     account_id = till.account()
