@@ -6,7 +6,7 @@ from starlette.responses import Response
 from console.invoices.tables import BillingProfile, Invoice
 from console.invoices.tax_ids import UNKNOWN_PERSON
 from console.payments import money
-from console.payments.cashier import Cashier, NoProvider
+from console.payments.cashier import Cashier, NoProvider, TooManyOpen
 from console.payments.port import Buyer, ProviderFailed
 from console.payments.tables import Payment
 from console.web.context import Context, NotFound, Problem
@@ -50,6 +50,11 @@ def begin(context: Context) -> Response:
         payment_id = cashier.open(account.account_id, priced, _buyer(context, profile), context.language, description)
     except NoProvider:
         raise Problem(context.translate("Payments by card are not available here."), 503) from None
+    except TooManyOpen:
+        message = context.translate(
+            "Several payments are waiting already. Please finish one of them, or try again later."
+        )
+        return _form(context, account, text, message, 429)
     except ProviderFailed:
         message = context.translate("The payment provider cannot be reached right now. Please try again.")
         return _form(context, account, text, message, 503)

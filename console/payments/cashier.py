@@ -7,7 +7,7 @@ No transaction is open while somebody outside is asked. Whatever comes first - b
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from console.gateway import CallFailed, Gateway
 from console.payments.incidents import report
@@ -15,7 +15,7 @@ from console.payments.money import Price, to_text
 from console.payments.port import Begun, Buyer, Finding, Forged, Known, Order, Provider, ProviderFailed
 from console.payments.providers import chosen, providers_of
 from console.payments.rules import Expected, backoff_s, judge, net_returned
-from console.payments.tables import REASON_CHARACTERS_MAX, WITHOUT_MONEY, Payment, Reversal, State
+from console.payments.tables import OPEN, REASON_CHARACTERS_MAX, WITHOUT_MONEY, Payment, Reversal, State
 from console.people.store import Store
 from console.people.tables import now
 from console.web.language import ISTANBUL
@@ -31,8 +31,16 @@ ATTEMPTS_QUIET = 8
 """After as many credits in vain somebody is told; the job goes on trying, ever more seldom."""
 
 
+OPEN_MAX = 20
+"""Payments of one account that may wait for their customer at a time."""
+
+
 class NoProvider(Exception):
     """No payment provider is configured."""
+
+
+class TooManyOpen(Exception):
+    """The account has begun many payments and finished none; some expire soon."""
 
 
 class Cashier:
@@ -47,12 +55,15 @@ class Cashier:
     # Beginning
 
     def open(self, account_id: str, price: Price, buyer: Buyer, language: str, description: str) -> str:
-        """A payment with the provider's page, its id. Raises NoProvider, ProviderFailed."""
+        """A payment with the provider's page, its id. Raises NoProvider, TooManyOpen, ProviderFailed."""
         provider = chosen(self._settings, self.providers)
         if provider is None:
             raise NoProvider
         expires_at = now() + timedelta(seconds=self._settings.payment_open_s)
         with self._store.transaction() as transaction:
+            waiting = select(func.count()).where(Payment.account_id == account_id, Payment.state.in_(OPEN))
+            if (transaction.scalar(waiting) or 0) >= OPEN_MAX:
+                raise TooManyOpen
             payment = Payment(
                 account_id=account_id,
                 person_id=buyer.id,

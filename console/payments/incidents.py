@@ -1,7 +1,7 @@
 """What a person must look at. It is kept, counted, logged as an error, and shown by the metrics."""
 
 from prometheus_client import Counter
-from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as Transaction
 
 from console.payments.tables import REASON_CHARACTERS_MAX, Incident
@@ -21,10 +21,8 @@ def report(store: Store, kind: str, subject: str = "", detail: str = "") -> None
 
 
 def _keep(transaction: Transaction, kind: str, subject: str, detail: str) -> None:
-    query = select(Incident).where(Incident.kind == kind, Incident.subject == subject).with_for_update()
-    known = transaction.scalars(query).first()
-    if known is None:
-        transaction.add(Incident(kind=kind, subject=subject, detail=detail))
-    else:
-        known.count += 1
-        known.last_at, known.detail, known.closed_at = now(), detail, None
+    dialect = transaction.get_bind().dialect.name
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(Incident)
+    first = insert.values(kind=kind, subject=subject, detail=detail)
+    again = {"count": Incident.count + 1, "last_at": now(), "detail": detail, "closed_at": None}
+    transaction.execute(first.on_conflict_do_update(index_elements=["kind", "subject"], set_=again))

@@ -103,7 +103,8 @@ class Iyzico:
         for page in range(1, PAGES_MAX + 1):
             answer = self._ask(iyzipay.RetrieveTransactions(), {"transactionDate": day.isoformat(), "page": page})
             for row in answer.get("transactions") or ():
-                found.append(Mention(str(row["conversationId"]), row["transactionType"] != "PAYMENT"))
+                returned = row["transactionType"] != "PAYMENT"
+                found.append(Mention(str(row.get("conversationId") or ""), returned, str(row.get("paymentId") or "")))
             if page >= int(answer.get("totalPageCount") or 1):
                 return found
         raise ProviderFailed("iyzico: too many pages")

@@ -96,10 +96,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One line of a day's listing."""
+    """One line of a day's listing. What was given back in the provider's panel may name its own number alone."""
 
     payment_id: str
     returned: bool  # money went back, rather than came
+    provider_payment_id: str = ""
 
 
 class Provider(Protocol):

@@ -9,7 +9,8 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import select
 
 from console.payments.cashier import LOOK_LONGEST_S, Cashier, retry_at
-from console.payments.port import Provider, ProviderFailed
+from console.payments.incidents import report
+from console.payments.port import Mention, Provider, ProviderFailed
 from console.payments.tables import OPEN, WITHOUT_MONEY, Payment, Reversal, State
 from console.people.store import Store
 from console.people.tables import now
@@ -106,16 +107,28 @@ class Rounds:
         for mention in provider.mentions(day):
             if self._stopping():
                 break
-            with self._store.transaction() as transaction:
-                payment = transaction.get(Payment, mention.payment_id)
-            known = payment is not None and payment.provider == provider.name
-            if payment is not None and known and not mention.returned and payment.state not in WITHOUT_MONEY:
-                continue
-            before = None if payment is None else (payment.state, payment.returned_kurus)
-            self._cashier.look(mention.payment_id, said_by=provider.name)
-            if mention.returned and payment is not None and payment.state in WITHOUT_MONEY:
-                self._cashier.look(mention.payment_id, said_by=provider.name)  # first that it was paid, then this
-            with self._store.transaction() as transaction:
-                payment = transaction.get(Payment, mention.payment_id)
-            news += payment is not None and (payment.state, payment.returned_kurus) != before
+            news += self._compare(provider, mention)
         return news
+
+    def _compare(self, provider: Provider, mention: Mention) -> bool:
+        payment = self._mentioned(provider, mention)
+        if payment is None:
+            report(self._store, "unknown_payment", detail=f"{provider.name}: {mention.payment_id[:32]}")
+            return False
+        if not mention.returned and payment.state not in WITHOUT_MONEY:
+            return False
+        self._cashier.look(payment.id)
+        if mention.returned and payment.state in WITHOUT_MONEY:
+            self._cashier.look(payment.id)  # first that it was paid, then that it went back
+        with self._store.transaction() as transaction:
+            after = transaction.get_one(Payment, payment.id)
+        return (after.state, after.returned_kurus) != (payment.state, payment.returned_kurus)
+
+    def _mentioned(self, provider: Provider, mention: Mention) -> Payment | None:
+        ours = select(Payment).where(Payment.provider == provider.name)
+        with self._store.transaction() as transaction:
+            found = transaction.scalars(ours.where(Payment.id == mention.payment_id)).first()
+            if found is None and mention.provider_payment_id:
+                query = ours.where(Payment.provider_payment_id == mention.provider_payment_id)
+                found = transaction.scalars(query).first()
+            return found

@@ -10,6 +10,7 @@ from sqlalchemy import Table as SqlTable
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session as Transaction
 
+from console.invoices.tables import BillingProfile, LowBalance
 from console.people.invitations import Invitation
 from console.people.tables import EmailToken, Membership, Person, RecoveryCode, Role, Table, now
 from console.people.tables import Session as SignIn
@@ -84,10 +85,9 @@ def erase(transaction: Transaction, person_id: str) -> None:
     for table in (SignIn, RecoveryCode, EmailToken):
         transaction.execute(delete(table).where(table.person_id == person.id))
     transaction.execute(delete(Invitation).where(Invitation.email == person.email))
-    profiles = Table.metadata.tables.get("billing_profile")
     alone = only_owner_of(transaction, person)
-    if profiles is not None and alone:
-        transaction.execute(delete(profiles).where(profiles.c.account_id.in_(alone)))
+    for kept in (BillingProfile, LowBalance):
+        transaction.execute(delete(kept).where(or_(kept.account_id.in_(alone), kept.email == person.email)))
     person.memberships.clear()
     person.email = f"{person.id}@erased.invalid"
     person.name = ""

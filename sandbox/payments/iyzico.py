@@ -176,7 +176,7 @@ class IyzicoSide:
             "transactionType": "PAYMENT" if back is None else "REFUND",
             "transactionId": int(order.payment_id),
             "paymentId": int(order.payment_id),
-            "conversationId": order.order,
+            "conversationId": None if back is not None and back.kind != "refund" else order.order,
             "price": float(lira(order.kurus if back is None else back.kurus)),
             "transactionCurrency": order.currency,
             "transactionStatus": 1,

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from console.payments.cashier import OPEN_MAX
 from console.payments.money import from_person, to_text
 from console.payments.tables import State
 from console.people.tables import Role
@@ -95,3 +96,11 @@ def test_amounts_are_read_as_people_write_them(text: str, kurus: int) -> None:
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         from_person(text)
+
+
+def test_payments_that_nobody_finishes_do_not_pile_up(till: Till, browser: Browser) -> None:
+    account_id = till.customer("ada@example.com")
+    browser.sign_in("ada@example.com")
+    for _ in range(OPEN_MAX):
+        till.begin(account_id)
+    assert "waiting already" in browser.post("/top-up", 429, amount="100")
