@@ -109,9 +109,8 @@ def _measured(store: Store, sizes: list[Any], runs: int) -> str:
     kept = ", ".join(f"`{table}` {count:,} × {taken / count:.0f} B" for table, count, taken in sizes if count > 100_000)
     return (
         f"On {rows:,} charges in the embedded engine ({machine['cpu']}, {machine['memory']}). Under each answer: the"
-        f" median of {runs} runs, and its CPU time over all threads; the load average was"
-        f" {os.getloadavg()[0]:.0f}, so a machine with nothing else to do"
-        f" needs about half of the second. A charge takes {bytes_ / rows:.0f} bytes on disk, everything together"
+        f" median of {runs} runs and its CPU time over all threads; the load average was {os.getloadavg()[0]:.0f}."
+        f" A charge takes {bytes_ / rows:.0f} bytes on disk, everything together"
         f" {total / rows:.0f} bytes a charge ({kept}).\n\n"
         "    python -m bench.analytics fill --store DIR --calls 10000000\n"
         "    python -m bench.analytics ask --store DIR --write docs/analytics.md"

@@ -1,3 +1,4 @@
+-- Calls that still run when the month ends are not settled yet.
 INSERT INTO charges
 (
     stream_seq, event_index, time, request_id, attempt, account_id, parent_id, key_id, model, provider, generation_id,
@@ -25,5 +26,5 @@ FROM
         toInt64(ceil(provider_cost_nano * if(has_partner, 1.95, 1.5) * (fx_rate_nano / 1000000000))) AS asked,
         if(fate BETWEEN 0.5 AND 0.5002, intDiv(asked, 10), 0) AS short
     FROM ($calls_sql)
-    WHERE fate < 0.99
+    WHERE fate < 0.99 AND time + toIntervalMicrosecond(duration_us) < toDateTime64('2026-10-31 21:00:00', 3, 'UTC')
 )

@@ -1,4 +1,4 @@
--- Which days have answered calls that the ledger did not charge, or charges that no edge reported?
+-- Do edges' answers and the ledger's charges agree, day by day? (A call that crosses midnight is answered on one day and charged on the next.)
 SELECT day, sum(answered) AS answered_by_edges, sum(charged) AS charged_by_the_ledger, answered_by_edges - charged_by_the_ledger AS difference
 FROM
 (
