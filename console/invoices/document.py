@@ -28,6 +28,7 @@ class Party:
     city: str
     email: str = ""
     phone: str = ""
+    website: str = ""  # where it was sold; the law asks for it on sales over the internet
     country: str = "Türkiye"
 
     @property
@@ -67,6 +68,7 @@ class Document:
     note: str = ""
     returned_number: str = ""  # the invoice that this one takes back
     returned_on: str = ""
+    paid_on: str = ""  # by card
     currency: str = "TRY"
 
     @property

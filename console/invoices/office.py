@@ -186,6 +186,7 @@ class Office:
             buyer=buyer,
             lines=(line,),
             note=f"Ödeme: {payment.id}",
+            paid_on=f"{payment.paid_at.astimezone(ISTANBUL):%Y-%m-%d}" if payment.paid_at and returned is None else "",
             returned_number="" if returned is None else returned.number,
             returned_on="" if returned is None else f"{returned.issued_at.astimezone(ISTANBUL):%Y-%m-%d}",
         )
@@ -266,6 +267,7 @@ def seller_of(settings: Settings) -> Party:
         address=settings.seller_address,
         district=settings.seller_district,
         city=settings.seller_city,
+        website=settings.console_url,
     )
 
 

@@ -84,6 +84,8 @@ def _heads(pdf: "FPDF", document: Document) -> None:
     pdf.cell(0, 10, f"{kind} · {_TITLES[document.kind]}", new_x="LMARGIN", new_y="NEXT")
     facts = [("Fatura no", document.number), ("ETTN", document.ettn), ("Senaryo", document.profile)]
     facts += [("Tarih", f"{document.issued_at:%d.%m.%Y %H:%M}")]
+    if document.paid_on:
+        facts.append(("Kartla ödendi / paid", document.paid_on))
     if document.returned_number:
         facts.append(("İade edilen fatura", f"{document.returned_number} ({document.returned_on})"))
     for name, value in facts:

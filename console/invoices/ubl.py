@@ -16,6 +16,7 @@ CBC = "urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2"
 EXT = "urn:oasis:names:specification:ubl:schema:xsd:CommonExtensionComponents-2"
 VAT_CODE = "0015"
 PIECE = "C62"
+BANK_CARD = "48"
 _NAMES = {None: INVOICE, "cac": CAC, "cbc": CBC, "ext": EXT}
 _PLACEHOLDER = "{http://www.altova.com/samplexml/other-namespace}auto-generated_for_wildcard"
 """What usually stands where the integrator puts the signature: the schema wants an element there."""
@@ -33,6 +34,8 @@ def to_xml(document: Document) -> bytes:
     _signature(root, document.seller)
     _party(_cac(root, "AccountingSupplierParty"), document.seller)
     _party(_cac(root, "AccountingCustomerParty"), document.buyer)
+    if document.paid_on:
+        _paid(root, document)
     _taxes(root, document, document.rates())
     total = _cac(root, "LegalMonetaryTotal")
     _money(total, "LineExtensionAmount", document.net_kurus, document)
@@ -111,6 +114,8 @@ def _address(parent: Element, party: Party) -> None:
 
 def _party(parent: Element, party: Party) -> None:
     made = _cac(parent, "Party")
+    if party.website:
+        _cbc(made, "WebsiteURI", party.website)
     scheme = "TCKN" if party.is_person else "VKN"
     _cbc(_cac(made, "PartyIdentification"), "ID", party.tax_id, schemeID=scheme)
     if not party.is_person:
@@ -129,6 +134,12 @@ def _party(parent: Element, party: Party) -> None:
         given, family = party.given_and_family_name
         _cbc(person, "FirstName", given)
         _cbc(person, "FamilyName", family)
+
+
+def _paid(root: Element, document: Document) -> None:
+    means = _cac(root, "PaymentMeans")
+    _cbc(means, "PaymentMeansCode", BANK_CARD)
+    _cbc(means, "PaymentDueDate", document.paid_on)
 
 
 def _taxes(parent: Element, document: Document, rates: list[tuple[int, int, int]]) -> None:

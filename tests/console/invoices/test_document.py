@@ -20,7 +20,15 @@ from console.payments.money import price_of, to_text
 from console.payments.rules import net_returned
 from console.web.language import ISTANBUL
 
-SELLER = Party("Onysoft Deneme A.Ş.", "1234567808", "Maslak", "Büyükdere Cad. 1", "Sarıyer", "İstanbul")
+SELLER = Party(
+    "Onysoft Deneme A.Ş.",
+    "1234567808",
+    "Maslak",
+    "Büyükdere Cad. 1",
+    "Sarıyer",
+    "İstanbul",
+    website="https://console.example",
+)
 COMPANY = Party(
     "Örnek & Oğulları <Ltd.>", "3297552117", "Kadıköy", "Cad. 1", "Kadıköy", "İstanbul", "a@b.co", "0216 555 1122"
 )
@@ -41,6 +49,7 @@ def invoice(buyer: Party, kind: Kind = Kind.SALE, lines: tuple[Line, ...] | None
         "buyer": buyer,
         "lines": lines or (Line("API kredisi", 10_001, 2_000, 2_000),),
         "note": "Ödeme: abc",
+        "paid_on": "2026-11-25",
         **returned,
         **changes,
     }
