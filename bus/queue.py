@@ -73,7 +73,8 @@ class Delivery:
 class WorkQueue:
     """One process's part in the queue of `stream`: at most `capacity` deliveries at a time go to `on_delivery`.
 
-    `on_delivery` is a plain function and runs in the read loop.
+    `on_delivery` is a plain function and runs in the read loop. `subjects` are those that this consumer takes; a
+    stream's consumers must not share any.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class WorkQueue:
         connection: Connection,
         stream: str,
         consumer: str,
+        subjects: str,
         capacity: int,
         on_delivery: Callable[[Delivery], None],
     ) -> None:
@@ -89,6 +91,7 @@ class WorkQueue:
         """Deliveries that have not been ended."""
         self._stream = stream
         self._consumer = consumer
+        self._subjects = subjects
         self._capacity = capacity
         self._on_delivery = on_delivery
         self._asked = 0
@@ -146,6 +149,7 @@ class WorkQueue:
         config = {
             "name": self._consumer,
             "durable_name": self._consumer,
+            "filter_subject": self._subjects,
             "deliver_policy": "all",
             "ack_policy": "explicit",
             "ack_wait": int(ACK_WAIT_S * _NS),

@@ -176,7 +176,7 @@ def _snapshots(settings: Settings) -> Json:
 
 def _tasks(settings: Settings) -> Json:
     """Work that somebody still has to do: a message goes when it is done, and no limit drops one."""
-    return _stream(settings, TASKS, ["tasks.*"], retention="workqueue", discard="new")
+    return _stream(settings, TASKS, ["tasks.>"], retention="workqueue", discard="new")
 
 
 def _media(settings: Settings) -> Json:

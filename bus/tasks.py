@@ -21,7 +21,10 @@ SCANNED_MAX = 200_000
 """Records that one listing looks at, the newest ones."""
 
 RETRY_S = 0.2
-CONSUMER = "followers"
+FOLLOWERS, FOLLOW_SUBJECTS = "followers", "tasks.*"
+NOTIFIERS, NOTIFY_SUBJECTS = "notifiers", "tasks.*.notify"
+"""Customers' webhooks wait in a queue of their own: a receiver that hangs must not keep a task from its end."""
+
 _TASK = "media.task."
 _PACE = "media.pace."
 
@@ -80,7 +83,8 @@ async def enqueue(
     """
     work = TaskWork(request_id=request_id, purpose=purpose)
     message_id = f"{request_id.hex()}:{purpose}:{reason}"
-    await jetstream.append(connection, f"tasks.{partition:02d}", work.SerializeToString(), message_id)
+    subject = f"tasks.{partition:02d}" + (".notify" if purpose == TaskPurpose.NOTIFY else "")
+    await jetstream.append(connection, subject, work.SerializeToString(), message_id)
 
 
 async def read_pace(connection: Connection, provider: str) -> tuple[int, list[int]]:

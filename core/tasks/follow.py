@@ -16,7 +16,17 @@ import orjson
 from bus.errors import BusError, NoCore
 from bus.queue import Delivery, WorkQueue
 from bus.streams import TASKS
-from bus.tasks import CONSUMER, Conflict, Stored, enqueue, read_task, write_task
+from bus.tasks import (
+    FOLLOW_SUBJECTS,
+    FOLLOWERS,
+    NOTIFIERS,
+    NOTIFY_SUBJECTS,
+    Conflict,
+    Stored,
+    enqueue,
+    read_task,
+    write_task,
+)
 from bus.transport import Message
 from core.ledger.money import from_text
 from core.ledger.outcome import Code, Outcome
@@ -37,6 +47,8 @@ from runtime.log import log
 
 CAPACITY = 128
 """Tasks that one core looks after at a time; the others wait in the queue."""
+WEBHOOKS_MAX = 64
+"""Webhooks that one core calls at a time."""
 HURRIES_MAX = 256
 BEHIND_HURRY_S = 0.5
 WORKING_EVERY_S = 10.0
@@ -60,7 +72,11 @@ class Follower:
     def __init__(self, desk: TaskDesk) -> None:
         self._desk = desk
         self._replica: Replica = desk.replica
-        self._queue = WorkQueue(desk.connection, TASKS, CONSUMER, CAPACITY, self._on_delivery)
+        connection, take = desk.connection, self._on_delivery
+        self._queues = (
+            WorkQueue(connection, TASKS, FOLLOWERS, FOLLOW_SUBJECTS, CAPACITY, take),
+            WorkQueue(connection, TASKS, NOTIFIERS, NOTIFY_SUBJECTS, WEBHOOKS_MAX, take),
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: set[Delivery] = set()
         self._hurried: set[bytes] = set()
@@ -74,11 +90,13 @@ class Follower:
         """Take part."""
         self._ticker = asyncio.create_task(self._keep_working())
         await self._desk.connection.subscribe_direct("hurry", self._on_hurry, "core")
-        await self._queue.start()
+        for queue in self._queues:
+            await queue.start()
 
     async def stop(self) -> None:
         """Take no more; what is under way goes back into the queue."""
-        await self._queue.stop()
+        for queue in self._queues:
+            await queue.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=3.0)
         for task in list(self._tasks):

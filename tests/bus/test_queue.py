@@ -20,7 +20,7 @@ class Taker:
 
     def __init__(self, connection: Connection, capacity: int = 100) -> None:
         self.deliveries: list[Delivery] = []
-        self.queue = WorkQueue(connection, TASKS, "takers", capacity, self.deliveries.append)
+        self.queue = WorkQueue(connection, TASKS, "takers", "tasks.*", capacity, self.deliveries.append)
 
     def payloads(self) -> list[bytes]:
         return [each.payload for each in self.deliveries]

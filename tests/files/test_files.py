@@ -10,10 +10,13 @@ import pytest
 from obstore.store import MemoryStore
 
 from files import names
+from files.configured import configured
 from files.kinds import CONTENT_TYPES, ending_of
 from files.local import LocalStore
 from files.objects import ObjectStore
 from files.store import FileStore, NoSuchFile, StoreFailed, one_piece, read_whole
+from runtime.settings import Settings
+from tests.files.s3 import Bucket
 
 PEPPER = b"pepper"
 NAME = names.result_name(PEPPER, b"request-0001", 0, "mp4")
@@ -120,3 +123,30 @@ def test_a_callback_that_we_did_not_ask_for_is_not_ours() -> None:
 def test_a_file_is_what_its_bytes_say(head: bytes, content_type: str) -> None:
     """A page that a provider was made to return must not run on our address."""
     assert CONTENT_TYPES[ending_of(head)] == content_type
+
+
+async def test_an_s3_bucket_is_used_as_the_settings_and_the_environment_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over HTTP, signed, in parts where a file is large: what production does."""
+    bucket = Bucket()
+    await bucket.start()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "eu-central-1",
+        "AWS_ENDPOINT": bucket.url,
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    store = configured(Settings(files_url="s3://results/media"))
+    content = os.urandom(20_000_000)
+    await store.put(NAME, pieces(*(content[start : start + 500_000] for start in range(0, len(content), 500_000))))
+    assert await store.size(NAME) == len(content)
+    part = b"".join([piece async for piece in store.read(NAME, 9_999_990, 10_000_010)])
+    assert part == content[9_999_990:10_000_010]
+    assert f"media/{NAME}" in bucket.objects
+    assert bucket.signed > 2
+    with pytest.raises(NoSuchFile):
+        await store.size(names.result_name(PEPPER, b"request-0009", 0, "mp4"))
+    assert await store.drop_older(names.RESULT, time.time() + 60) == 1
+    assert bucket.objects == {}
+    await bucket.stop()

@@ -246,7 +246,7 @@ Global___TaskFile: _TypeAlias = TaskFile  # noqa: Y015
 
 @_typing.final
 class TaskWork(_message.Message):
-    """On `tasks.<pp>` in the work queue TASKS: somebody has to look at this task again."""
+    """In the work queue TASKS, on `tasks.<pp>`, or on `tasks.<pp>.notify` for a webhook: somebody has to look at this task."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -28,6 +28,7 @@ class FakeKie:
     uploads: list[dict[str, Any]] = field(default_factory=list)
     hooks: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     hook_status: int = 200
+    hook_hang: asyncio.Event | None = None
     listed: list[dict[str, Any]] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
@@ -96,4 +97,6 @@ class FakeKie:
 
     async def _hook(self, request: web.Request) -> web.Response:
         self.hooks.append((dict(request.headers), await request.read()))
+        if self.hook_hang is not None:
+            await self.hook_hang.wait()
         return web.Response(status=self.hook_status)

@@ -211,3 +211,17 @@ async def test_a_webhook_into_a_network_is_refused_before_anything_is_held(studi
     assert received.code == "invalid_request"
     assert studio.house.account.held_nano == 0
     assert studio.kie.creates == []
+
+
+async def test_receivers_that_hang_keep_no_task_from_its_end(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One customer's dead webhooks must not delay another's video."""
+    monkeypatch.setattr(follow, "WEBHOOKS_MAX", 2)
+    studio.kie.hook_hang = asyncio.Event()
+    studio.kie.plan = studio.kie.done()
+    hung = [await studio.generate("google/imagen4-fast", callback_url=f"{studio.kie.url}/hook") for _ in range(3)]
+    for received in hung:
+        await studio.ends(received.request_id)
+    await until(lambda: len(studio.kie.hooks) >= 2, "deliveries that hang")
+    received = await studio.generate("google/imagen4-fast")
+    await studio.ends(received.request_id)
+    studio.kie.hook_hang.set()

@@ -185,3 +185,29 @@ async def test_the_customer_is_told_once_it_has_ended(studio: Studio) -> None:
     expected = hmac.digest(secret.encode(), stamp.encode() + b"." + body, "sha256").hex()
     assert headers["x-onysoft-signature"] == f"v1={expected}"
     assert orjson.loads(body)["status"] == "completed"
+
+
+@pytest.mark.parametrize("media_settings", [{"source_images": "provider"}])
+async def test_an_embedded_image_can_go_to_the_providers_own_upload(studio: Studio) -> None:
+    """For a gateway that the provider cannot reach."""
+    uri = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    received = await studio.generate("google/nano-banana-edit", image_url=[uri, "https://example.com/b.png"])
+    assert received.ended, received.code
+    assert studio.kie.creates[0]["input"]["image_urls"] == [
+        "https://files.example.com/1.png",
+        "https://example.com/b.png",
+    ]
+    assert studio.kie.uploads[0]["base64Data"] == uri
+
+
+@pytest.mark.parametrize("media_settings", [{"kie_creates_per_10s": 2, "create_wait_s": 0.5}])
+async def test_what_cannot_begin_within_the_stated_wait_is_refused_with_a_time(studio: Studio) -> None:
+    """Not 429, which would blame the customer, and nothing is held meanwhile."""
+    for _ in range(2):
+        assert (await studio.generate()).ended
+    held = studio.house.account.held_nano
+    received = await studio.generate()
+    assert (received.code, 5 < received.retry_after_s <= 11) == ("service_unavailable", True)
+    await studio.house.core.replica.fresh()
+    assert studio.house.account.held_nano == held
+    assert len(studio.kie.creates) == 2
