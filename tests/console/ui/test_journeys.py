@@ -1,0 +1,97 @@
+"""What people come for, in a real browser: from signing up to seeing what a call cost; and trying a model out."""
+
+import re
+from email import message_from_bytes
+from pathlib import Path
+
+from openai import OpenAI
+from playwright.sync_api import expect
+
+from tests.console.ui.conftest import Visits
+from tests.faults.gateway import Gateway, wait_until
+
+PASSWORD = "correct horse battery"
+WAIT_S = 60.0
+WAIT_MS = 60_000
+
+
+def _link(site: Gateway, recipient: str) -> str:
+    """The path of the link in the newest message to somebody."""
+
+    def found() -> str:
+        for path in sorted((site.data / "console" / "mail").glob("*.eml"), reverse=True):
+            if link := _link_in(path, recipient):
+                return link
+        return ""
+
+    return str(wait_until(found, WAIT_S, f"a message to {recipient}"))
+
+
+def _link_in(path: Path, recipient: str) -> str:
+    message = message_from_bytes(path.read_bytes())
+    text = message.get_payload(decode=True)
+    if message["To"] != recipient or not isinstance(text, bytes):
+        return ""
+    link = re.search(r"http://[^/\s]+(/\S+)", text.decode())
+    return link[1] if link else ""
+
+
+def test_from_signing_up_to_seeing_what_a_call_cost(visits: Visits, site: Gateway) -> None:
+    visitor = visits.visitor("", "en")
+    page = visitor.go("/sign-up")
+    page.fill("[name=name]", "Deniz")
+    page.fill("[name=email]", "deniz@example.com")
+    page.fill("[name=password]", PASSWORD)
+    page.click("main button")
+    visitor.go(_link(site, "deniz@example.com"))
+    page.goto(f"{visits.url}/sign-in")
+    page.fill("[name=email]", "deniz@example.com")
+    page.fill("[name=password]", PASSWORD)
+    page.click("main button")
+    page.wait_for_url("**/home")
+    account = re.search(r"acc_[0-9a-f]{24}", page.content())
+    assert account
+    site.credit(account[0], "5.00", "ui")
+    page.goto(f"{visits.url}/keys")
+    page.fill("[name=name]", "laptop")
+    page.get_by_role("button", name="Issue").click()
+    key = page.locator("#fresh-key").inner_text()
+    client = OpenAI(base_url=site.base_urls[0], api_key=key, max_retries=2)
+    answer = client.chat.completions.create(model="sandbox/fixed-price", messages=[{"role": "user", "content": "hi"}])
+
+    def is_listed() -> bool:
+        page.goto(f"{visits.url}/requests")
+        return page.locator(f"a[href*='{answer.id}']").count() == 1
+
+    wait_until(is_listed, WAIT_S, "the call in the list", poll_s=0.5)
+    page.locator(f"a[href*='{answer.id}']").click()
+    expect(page.get_by_text("the same amount")).to_be_visible()
+    page.goto(f"{visits.url}/usage")
+    expect(page.locator("#chart canvas")).to_be_visible()
+    expect(page.locator("tfoot")).to_contain_text("₺0.15")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+    assert "0.15" in Path(download.value.path()).read_text()
+    assert not visitor.troubles
+
+
+def test_the_playground_streams_a_chat_and_makes_an_image(visits: Visits, site: Gateway) -> None:
+    visitor = visits.visitor("user", "en")
+    page = visitor.go("/playground")
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(f"{request.url} {request.headers} {request.post_data}"))
+    page.fill("#api-key", site.document["api_key"])
+    page.click("#load")
+    expect(page.locator("#status")).to_have_text("Done", timeout=WAIT_MS)
+    page.click("#chat button")
+    expect(page.locator("#chat-cost")).to_contain_text("₺", timeout=WAIT_MS)
+    assert page.locator("#answer").inner_text().strip()
+    page.click("#image button")
+    expect(page.locator("#pictures img")).to_be_visible(timeout=WAIT_MS)
+    width = "document.querySelector('#pictures img').naturalWidth"
+    wait_until(lambda: page.evaluate(width) > 0, WAIT_S, "the picture")
+    own = [each for each in requests if each.startswith(visits.url)]
+    assert not [each for each in own if site.document["api_key"] in each], "the key goes to the API only"
+    page.click("#forget")
+    assert site.document["api_key"] not in page.evaluate("JSON.stringify(sessionStorage)")
+    assert not visitor.troubles, visitor.troubles
