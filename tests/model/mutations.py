@@ -44,6 +44,7 @@ OF_VERSION_2 = (
     "tasks",
     "switch",
     "digest_v2",
+    "orders",
 )
 MODULES_OF_2 = {"accounts", "calls_v2", "holds", "limits", "owners", "patterns", "records", "rules_v2", "verdicts"}
 MODEL_TESTS = tuple(
