@@ -7,11 +7,14 @@ The query is the parameter `query` followed by the body, as ClickHouse has it; `
 the address are not applied: limits are the operator's.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
+from projections.analytics.guard import has_format
+from projections.analytics.native import with_revision
 from projections.analytics.readers import Busy, QueryRefused, Readers
 from projections.analytics.store import StoreFailed
 from runtime.ops import Page
@@ -57,12 +60,17 @@ class Endpoint:
         if not _NAME.fullmatch(form):
             return _failure(400, "73", "unknown format")
         filled = {name[6:]: _unescaped(value) for name, value in parameters.items() if name.startswith("param_")}
-        return await self._ask(query, form, filled)
+        revision = parameters.get("client_protocol_version", "")
+        return await self._ask(query, form, filled, int(revision) if revision.isdecimal() else 0)
 
-    async def _ask(self, query: str, form: str, filled: Mapping[str, str]) -> Page:
+    async def _ask(self, query: str, form: str, filled: Mapping[str, str], revision: int) -> Page:
         began = time.monotonic()
         try:
             content = await self._readers.raw(query, form, filled)
+            if revision and form == "Native" and not has_format(query):
+                content = await asyncio.to_thread(with_revision, content, revision)
+        except ValueError as error:
+            return _failure(400, "50", str(error))
         except QueryRefused as error:
             return _failure(403, _READONLY_CODE, str(error))
         except Busy as error:
