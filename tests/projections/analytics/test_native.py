@@ -11,7 +11,7 @@ QUERIES = {
     "texts": "SELECT toString(number), repeat('ş', 200), toFixedString('ab', 4), '' FROM numbers(5)",
     "times": "SELECT now(), now64(3), today(), toIntervalDay(number) FROM numbers(3)",
     "names": "SELECT toLowCardinality(toString(number % 300)), toLowCardinality(toNullable('a')) FROM numbers(70000)",
-    "nested": "SELECT [number, 2], [toLowCardinality('a')], map('a', [1]), (1, 'b')::Tuple(n UInt8, t String)",
+    "nested": "SELECT [1, 2], [toLowCardinality('a')], map('a', [1]), (1, 'b')::Tuple(n UInt8, t String)",
     "nothing": "SELECT toLowCardinality(''), [1], NULL, toNullable(number) FROM numbers(0)",
     "nulls": "SELECT if(number = 1, NULL, number), 'a'::Enum8('a' = 1, 'b, (c' = 2), generateUUIDv4() FROM numbers(3)",
     "sums": "SELECT hour, calls, model FROM charges_hourly",
