@@ -7,7 +7,7 @@ from typing import Any
 
 import pyotp
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.faults.gateway import Gateway
 
@@ -84,7 +84,7 @@ class Visits:
         cookies = [each for each in self._cookies.get(name, []) if each["name"] != "language"]
         context.add_cookies([*cookies, {"name": "language", "value": language, "url": self.url}])
         visitor = Visitor(context.new_page(), self.url)
-        visitor.page.on("console", lambda message: _note(visitor, message.type, message.text))
+        visitor.page.on("console", lambda message: _note(visitor, message))
         visitor.page.on("pageerror", lambda error: visitor.troubles.append(str(error)))
         return visitor
 
@@ -110,9 +110,11 @@ class Visits:
             context.close()
 
 
-def _note(visitor: Visitor, kind: str, text: str) -> None:
-    if kind == "error":
-        visitor.troubles.append(text)
+def _note(visitor: Visitor, message: ConsoleMessage) -> None:
+    """The payment provider's page is not ours."""
+    place = message.location.get("url", "")
+    if message.type == "error" and place.startswith(visitor.url):
+        visitor.troubles.append(f"{message.text} {place}")
 
 
 @pytest.fixture
