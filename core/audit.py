@@ -13,7 +13,7 @@ from typing import Any
 from bus import jetstream, snapshots
 from bus.archive import Archive
 from bus.connection import Connection
-from bus.errors import ArchiveBroken, BusError, HistoryLost
+from bus.errors import ArchiveBroken, BusError, HistoryLost, NoSuchPosition
 from bus.history import History
 from bus.streams import LEDGER, last_position
 from bus.tail import Entry
@@ -27,6 +27,10 @@ UNREAD_ENTRIES_MAX = 100_000
 """Entries that wait for a slow reader; with one more the reading ends."""
 
 PROGRESS_EVERY_S = 0.25
+STALLED_S = 5.0
+STALLS_MAX = 6
+"""How often a reading that does not move is looked into before the log is said to lack what comes next."""
+
 _SUBJECT_PREFIX = len("ledger.")
 _NO_END = 2**63
 
@@ -165,7 +169,7 @@ async def _fold(
         while reading.state.position < last:
             reading.moved.clear()
             yield _progress(reading, last)
-            await _moved(reading, tail)
+            await _moved_or_lost(connection, reading, tail)
             await asyncio.sleep(PROGRESS_EVERY_S if reading.state.position < last else 0)
             if tail.failure.done():
                 tail.failure.result()
@@ -207,6 +211,26 @@ def _progress(reading: _Reading, last: int) -> admin_pb2.VerifyProgress:
         events=reading.events,
         checkpoints=reading.checkpoints,
     )
+
+
+async def _moved_or_lost(connection: Connection, reading: _Reading, tail: History) -> None:
+    """Wait until something was applied. Raises HistoryLost when the stream does not give out what comes next.
+
+    A server that meets a message whose checksum fails may leave a reader waiting without a word.
+    """
+    for _ in range(STALLS_MAX):
+        try:
+            async with asyncio.timeout(STALLED_S):
+                return await _moved(reading, tail)
+        except TimeoutError:
+            wanted = reading.state.position + 1
+        try:
+            await jetstream.read(connection, LEDGER, wanted)
+        except NoSuchPosition:
+            raise HistoryLost(f"{LEDGER} lacks position {wanted}") from None
+        except BusError:
+            continue  # the server is away: nobody can tell
+    raise HistoryLost(f"{LEDGER} lacks position {wanted}: the server does not deliver it")
 
 
 async def _moved(reading: _Reading, tail: History) -> None:

@@ -6,6 +6,7 @@ decision; here only keys that the mirror knows as revoked are refused at once. O
 asked for again: its expiry may have been put off a moment ago.
 """
 
+import asyncio
 import hmac
 import re
 import time
@@ -49,7 +50,7 @@ class Authenticator:
         self._mirror = mirror
         self._hmac = hmac.new(pepper, digestmod="sha256")
         self._learnt: dict[bytes, tuple[float, Identity]] = {}
-        self._in_flight = 0
+        self._asking: dict[bytes, asyncio.Future[Identity]] = {}
         self._second = 0
         self._asked = 0
 
@@ -75,15 +76,15 @@ class Authenticator:
         learnt = self._learnt.get(key_hash)
         if learnt is not None and time.monotonic() - learnt[0] < LEARNT_S and not learnt[1].has_expired():
             return learnt[1]
-        if not self._may_ask():
-            if self._mirror.is_loaded and self._connection.connected:
-                raise Refusal("invalid_api_key")
-            raise Refusal("service_unavailable", retry_after_s=1)
-        self._in_flight += 1
-        try:
-            identity = await self._ask(key_hash)
-        finally:
-            self._in_flight -= 1
+        asking = self._asking.get(key_hash)
+        if asking is None:
+            if not self._may_ask():
+                if self._mirror.is_loaded and self._connection.connected:
+                    raise Refusal("invalid_api_key")
+                raise Refusal("service_unavailable", retry_after_s=1)
+            asking = self._asking[key_hash] = asyncio.ensure_future(self._ask(key_hash))
+            asking.add_done_callback(lambda _: self._asking.pop(key_hash, None))
+        identity = await asyncio.shield(asking)  # a caller that leaves must not end the question of the others
         self._learnt.pop(key_hash, None)
         if len(self._learnt) >= LEARNT_MAX:
             del self._learnt[next(iter(self._learnt))]
@@ -96,7 +97,7 @@ class Authenticator:
         if second != self._second:
             self._second, self._asked = second, 0
         self._asked += 1
-        return self._asked <= ASKS_PER_SECOND_MAX and self._in_flight < ASKS_IN_FLIGHT_MAX
+        return self._asked <= ASKS_PER_SECOND_MAX and len(self._asking) < ASKS_IN_FLIGHT_MAX
 
     async def _ask(self, key_hash: bytes) -> Identity:
         ask = work_pb2.Ask(key_hash=key_hash).SerializeToString()

@@ -7,7 +7,7 @@ message (a parser's message quotes what it parsed), and of another library's lin
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 import structlog
@@ -35,12 +35,34 @@ def configure(settings: Settings, process: str) -> None:
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=_LinesFactory(sys.stderr.buffer),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers[:] = [_ForeignLines()]
     root.setLevel(max(level, logging.WARNING))
+
+
+class _Lines(structlog.BytesLogger):
+    """Writes lines. What cannot be written (a full disk, a reader that has gone) is dropped: a line may be said in the
+    middle of anything, and no connection or call must end because nobody can read of it."""
+
+    def msg(self, message: bytes) -> None:
+        try:
+            super().msg(message)
+        except (OSError, ValueError):
+            return
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+
+class _LinesFactory(structlog.BytesLoggerFactory):
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self._lines = _Lines(file)
+
+    def __call__(self, *_: Any) -> _Lines:
+        return self._lines
 
 
 def reduce_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,14 +1,17 @@
 """What tests of every package share: a real nats-server for each test that asks for one."""
 
 import asyncio
+import functools
+import inspect
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -18,6 +21,25 @@ from bus.server_config import render
 from runtime.settings import Settings
 
 START_TIMEOUT_S = 30.0
+ASYNC_TEST_TIMEOUT_S = 240.0
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test that awaits for ever fails by itself: the alarm of pytest-timeout does not get through to uvloop."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        marker = item.get_closest_marker("timeout")
+        item.obj = within(item.obj, float(marker.args[0]) if marker and marker.args else ASYNC_TEST_TIMEOUT_S)
+
+
+def within(test: Callable[..., Coroutine[Any, Any, None]], seconds: float) -> Callable[..., Coroutine[Any, Any, None]]:
+    """The test, cancelled after so long."""
+
+    @functools.wraps(test)
+    async def bounded(*arguments: Any, **named: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*arguments, **named)
+
+    return bounded
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -1,5 +1,6 @@
 """What an edge knows of a key beside whose it is: from where, until when, and which of its secrets."""
 
+import asyncio
 import time
 
 import pytest
@@ -88,3 +89,11 @@ async def test_a_key_that_only_a_core_knows_is_bound_to_its_addresses_too(edge: 
     data = request(chat(), key=OFFICE_KEY)
     assert (await exchange(edge.port, _from("192.0.2.2", data))).status == 403
     assert (await exchange(edge.port, _from("192.0.2.1", data))).status == 200
+
+
+async def test_a_burst_on_a_key_of_a_moment_ago_is_one_question(edge: RunningEdge, core: FakeCore) -> None:
+    """Most calls of the burst would be told that the key is invalid."""
+    core.known_keys[key_hash(OFFICE_KEY)] = work_pb2.Answer(key_id=ids.mint(), account_id=ids.mint(), partition=1)
+    answers = await asyncio.gather(*(exchange(edge.port, request(chat(), key=OFFICE_KEY)) for _ in range(200)))
+    assert {answer.status for answer in answers} == {200}
+    assert sum(what == "key" for what, _ in core.asks) == 1

@@ -73,6 +73,22 @@ def test_other_libraries_chatter_is_dropped(lines: Lines) -> None:
     assert lines() == []
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError(), ValueError("closed")])
+def test_a_line_that_cannot_be_written_harms_nobody(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A full disk would end connections and calls in the middle, as they report something else."""
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise error
+
+    monkeypatch.setattr(log, "sys", SimpleNamespace(stderr=SimpleNamespace(buffer=Full()), exc_info=sys.exc_info))
+    log.configure(Settings(), "edge")
+    log.log.error("said.to.nobody")
+    logging.getLogger("nats").warning("said to nobody")
+
+
 def test_lines_below_the_chosen_level_are_dropped(lines: Lines) -> None:
     """An operator who asks for errors alone must not pay for more."""
     log.configure(Settings(log_level="error"), "edge")
