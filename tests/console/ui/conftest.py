@@ -23,9 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's."""
+    """Debian's. For one module: while it is open, its event loop runs in the thread of the tests."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
@@ -35,7 +35,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Gateway]:
     """One instance with a console and the demo's people."""
     gateway = Gateway(tmp_path_factory.mktemp("ui") / "data", edges=1, cores=1, console=True)
