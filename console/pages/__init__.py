@@ -2,6 +2,7 @@
 
 from console.pages import (
     account,
+    admin,
     billing,
     docs,
     entry,
@@ -33,4 +34,5 @@ ROWS: list[Row] = [
     *members.ROWS,
     *privacy.ROWS,
     *docs.ROWS,
+    *admin.ROWS,
 ]

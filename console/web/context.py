@@ -11,7 +11,7 @@ from console.identity.sessions import SignedIn
 from console.services import Services
 from console.web import words
 from console.web.language import LANGUAGES, Formats, preferred, translator
-from console.web.menu import menu_of
+from console.web.menu import ADMIN, menu_of
 
 LANGUAGE_COOKIE = "language"
 
@@ -68,6 +68,7 @@ class Context:
             "formats": self.formats,
             "words": words,
             "settings": self.services.settings,
+            "admin_menu": ADMIN,
             "csrf_token": self.signed_in.session.csrf_token if self.signed_in is not None else "",
             "partial": self.request.headers.get("hx-request") == "true",
             "path": self.request.url.path,

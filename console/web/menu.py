@@ -2,6 +2,23 @@
 
 from console.people.tables import Person, Role, Standing
 
+ADMIN = (
+    ("/admin", "Health"),
+    ("/admin/accounts", "Accounts"),
+    ("/admin/people", "People"),
+    ("/admin/credits", "Manual credits"),
+    ("/admin/payments", "Payments"),
+    ("/admin/invoices", "Invoices"),
+    ("/admin/incidents", "Incidents"),
+    ("/admin/sync", "Model Synchronization"),
+    ("/admin/catalogue", "Catalogue"),
+    ("/admin/rates", "Exchange rates"),
+    ("/admin/ledger", "Ledger"),
+    ("/admin/reconcile", "Reconcile"),
+    ("/admin/acts", "Audit"),
+)
+"""Path and English text of each part of the administration."""
+
 
 def menu_of(person: Person) -> list[tuple[str, str]]:
     """Path and English text of each link."""
@@ -9,6 +26,7 @@ def menu_of(person: Person) -> list[tuple[str, str]]:
     if person.memberships:
         links += [("/home", "Overview"), ("/keys", "API keys"), ("/usage", "Usage"), ("/requests", "Requests")]
         links += [
+            ("/limits", "Limits"),
             ("/tasks", "Creations"),
             ("/models", "Models"),
             ("/playground", "Playground"),

@@ -1,5 +1,6 @@
 """What a person may touch: the accounts of their memberships, and for partners everything below."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,3 +67,8 @@ def current_account(context: Context, reach: Reach = READS) -> admin.Account:
 def ask(context: Context, method: str, request: object) -> Any:
     """Call the admin service in the person's name."""
     return context.services.gateway.call(method, request, actor=context.me.person.id)
+
+
+def watch(context: Context, method: str, request: object) -> Iterator[Any]:
+    """Make a streaming call of the admin service in the person's name; its answers as they come."""
+    return context.services.gateway.stream(method, request, actor=context.me.person.id)
