@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from console.mail import compose
 from console.pages.entry import is_email
-from console.people import invitations
-from console.people.tables import Act, Membership, Person, Role
+from console.people import acts, invitations
+from console.people.tables import Membership, Person, Role
 from console.web.context import Context, NotFound, Problem
 from console.web.guards import Guard, Row, form_of
 from console.web.reach import CHANGES_PEOPLE, account_of, current_account
@@ -45,7 +45,7 @@ def invite(context: Context) -> Response:
     try:
         with context.services.store.transaction() as transaction:
             token = invitations.invite(transaction, account.account_id, email, role, context.me.person.id)
-            _note(transaction, context, "member.invited", account)
+            _note(transaction, context, "member.invited", account, role)
     except invitations.TooManyInvitations:
         raise Problem(context.translate("Too many invitations wait already.")) from None
     _send(context, email, token)
@@ -61,7 +61,7 @@ def change_role(context: Context) -> Response:
         membership = _membership(transaction, account, values)
         membership.role = role
         _check_somebody_left(context, transaction, account)
-        _note(transaction, context, "member.role", account)
+        _note(transaction, context, "member.role", account, f"{membership.person_id} {role}")
     return context.go(f"/members?account={account.account_id}")
 
 
@@ -71,10 +71,11 @@ def remove(context: Context) -> Response:
     leaving = values.get("person_id") == context.me.person.id
     account = current_account(context) if leaving else current_account(context, CHANGES_PEOPLE)
     with context.services.store.transaction() as transaction:
-        transaction.delete(_membership(transaction, account, values))
+        membership = _membership(transaction, account, values)
+        transaction.delete(membership)
         transaction.flush()
         _check_somebody_left(context, transaction, account)
-        _note(transaction, context, "member.removed", account)
+        _note(transaction, context, "member.removed", account, membership.person_id)
     return context.go("/home" if leaving else f"/members?account={account.account_id}")
 
 
@@ -87,6 +88,7 @@ def withdraw(context: Context) -> Response:
         if not found:
             raise NotFound
         transaction.delete(found[0])
+        _note(transaction, context, "member.withdrawn", account, found[0].role)
     return context.go(f"/members?account={account.account_id}")
 
 
@@ -106,8 +108,9 @@ def accept(context: Context) -> Response:
     """From now on the person may use the account."""
     with context.services.store.transaction() as transaction:
         account_id = invitations.accept(transaction, context.request.path_params["token"], context.me.person.id)
-    if account_id is None:
-        raise NotFound
+        if account_id is None:
+            raise NotFound
+        acts.record(transaction, context.me.person.id, "member.joined", account_id)
     return context.go("/home")
 
 
@@ -148,8 +151,8 @@ def _check_somebody_left(context: Context, transaction: Transaction, account: ad
         raise Problem(context.translate("Somebody must look after the account: make another member its owner first."))
 
 
-def _note(transaction: Transaction, context: Context, what: str, account: admin.Account) -> None:
-    transaction.add(Act(person_id=context.me.person.id, what=what, subject=account.account_id))
+def _note(transaction: Transaction, context: Context, what: str, account: admin.Account, detail: str = "") -> None:
+    acts.record(transaction, context.me.person.id, what, account.account_id, detail)
 
 
 def _send(context: Context, email: str, token: str) -> None:

@@ -7,8 +7,8 @@ import orjson
 from starlette.responses import Response
 
 from console.identity import passwords, throttle
-from console.people import export
-from console.people.tables import Act, Person, Standing, now
+from console.people import acts, export
+from console.people.tables import Person, Standing, now
 from console.web.context import Context, Problem
 from console.web.guards import SESSION_COOKIE, Guard, Row, form_of
 from console.web.reach import ask
@@ -85,7 +85,7 @@ def erase(context: Context) -> Response:
         _close(context, account_id)
     with context.services.store.transaction() as transaction:
         export.erase(transaction, person.id)
-        transaction.add(Act(person_id=person.id, what="person.erased", subject=person.id))
+        acts.record(transaction, person.id, "person.erased", person.id)
     answer = context.go("/erased")
     answer.delete_cookie(SESSION_COOKIE)
     return answer

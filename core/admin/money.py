@@ -22,7 +22,13 @@ class Money(Subject):
         account = await self.desk.account(request.account_id)
         if account.credits_nano + amount_nano > MAX_NANO:
             invalid("amount is too large: the account's credits would exceed what can be counted")
-        event = ledger.CreditAdded(account_id=account.account_id, amount_nano=amount_nano, reference=reference)
+        event = ledger.CreditAdded(
+            account_id=account.account_id,
+            amount_nano=amount_nano,
+            reference=reference,
+            reason=request.reason.strip(),
+            approved_by=request.approved_by,
+        )
         code = await self.desk.append(account.root_id, ledger.Event(credit_added=event), already=True)
         return self._credit(request.account_id, account, amount_nano, reference, code)
 

@@ -56,6 +56,18 @@ async def test_a_reference_counts_once(operator: Operator) -> None:
     assert again.balance.balance == "5.00"
 
 
+async def test_a_credit_by_hand_says_why_and_who_agreed(operator: Operator) -> None:
+    """Nobody could tell afterwards why money was given away, or who had allowed it."""
+    account = await operator.open()
+    request = admin.CreditAccountRequest(
+        account_id=account.account_id, amount="5.00", reference="R", reason=" outage of Monday ", approved_by="second"
+    )
+    await operator.call("CreditAccount", request)
+    (entry,) = await operator.stream("TailLedger", admin.TailLedgerRequest(limit=1))
+    assert entry.event.credit_added.reason == "outage of Monday"
+    assert entry.event.credit_added.approved_by == "second"
+
+
 async def test_only_the_keys_hash_is_stored(operator: Operator) -> None:
     """Whoever reads the log could spend every customer's money."""
     account = await operator.open()

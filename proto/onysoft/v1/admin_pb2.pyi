@@ -264,19 +264,27 @@ class CreditAccountRequest(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     amount: _builtins.str
     reference: _builtins.str
+    reason: _builtins.str
+    """why a person credits by hand; stands in the ledger for good, so without personal data"""
+    approved_by: _builtins.str
+    """id of the second person, where the amount asks for one"""
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         amount: _builtins.str = ...,
         reference: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        approved_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "reference", b"reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "approved_by", b"approved_by", "reason", b"reason", "reference", b"reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

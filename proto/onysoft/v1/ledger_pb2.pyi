@@ -541,20 +541,28 @@ class CreditAdded(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_NANO_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
     account_id: _builtins.bytes
     amount_nano: _builtins.int
     reference: _builtins.str
     """counts once for each account"""
+    reason: _builtins.str
+    """of a credit by hand: why; no effect on any verdict, nor has the next"""
+    approved_by: _builtins.str
+    """of a credit by hand: the second person, as an id"""
     def __init__(
         self,
         *,
         account_id: _builtins.bytes = ...,
         amount_nano: _builtins.int = ...,
         reference: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        approved_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount_nano", b"amount_nano", "reference", b"reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount_nano", b"amount_nano", "approved_by", b"approved_by", "reason", b"reason", "reference", b"reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
