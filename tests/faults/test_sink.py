@@ -65,14 +65,15 @@ class Sink:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [5, 6, 7])
 def test_tables_equal_the_ledger_whatever_is_killed_while_they_are_filled(
-    tmp_path: Path, onysoft: Onysoft, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, onysoft: Onysoft, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     folder = tmp_path / "data"
-    words = ("simulate", "--data", str(folder), "--calls", "12000", "--accounts", "150", "--no-sink", "--json")
-    made = onysoft(*words)
+    month = ("--calls", "12000", "--accounts", "150", "--seed", str(seed))
+    made = onysoft("simulate", "--data", str(folder), *month, "--no-sink", "--json")
     assert made.code == 0, made.err
-    rng = random.Random(5)
+    rng = random.Random(seed)
     port = free_port()
     nats = NatsServer(tmp_path, render(port, folder / "nats" / "store"), port)
     nats.start()
