@@ -119,13 +119,18 @@ def show_account(context: typer.Context, account: AccountArgument) -> None:
 
 
 @accounts.command("list")
-def list_accounts(context: typer.Context) -> None:
-    """List all accounts."""
+def list_accounts(
+    context: typer.Context,
+    below: Annotated[str, typer.Option(metavar="ACCOUNT", help="only what is below a partner or organisation")] = "",
+    search: Annotated[str, typer.Option(help="only those with this in their name or id")] = "",
+) -> None:
+    """List accounts."""
     session: Session = context.obj
     found: list[Shape] = []
     after = ""
     while True:
-        page = session.call("ListAccounts", admin.ListAccountsRequest(limit=_PAGE, after=after)).accounts
+        request = admin.ListAccountsRequest(limit=_PAGE, after=after, parent_id=below, search=search)
+        page = session.call("ListAccounts", request).accounts
         found += [shapes.account(account) for account in page]
         if len(page) < _PAGE:
             break

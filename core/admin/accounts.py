@@ -1,9 +1,12 @@
 """Accounts of all kinds: opened, suspended, shown."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from core.admin.answers import answers
 from core.admin.desk import Subject
+from core.admin.families import EVERYBODY, is_below
 from core.admin.fields import identity, invalid, text
 from core.admin.markups import MARKUP_BPS_MAX
 from core.ledger.accounts import Account
@@ -15,6 +18,8 @@ REQUESTS_PER_MINUTE_DEFAULT = 60
 REQUESTS_PER_DAY_DEFAULT = 10_000
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
+
+_PLAIN = str.maketrans("İIıŞşĞğÜüÖöÇç", "iiissgguuoocc")
 
 
 class Kind(NamedTuple):
@@ -39,6 +44,11 @@ KINDS: dict[int, Kind] = {
 def kind_text(kind: int) -> str:
     """`partner-customer`, as people write it."""
     return ledger.AccountKind.Name(ledger.AccountKind.ValueType(kind)).lower().replace("_", "-")
+
+
+def plain(text: str) -> str:
+    """A name as it is searched for: without case, and with plain letters for Turkish ones."""
+    return text.translate(_PLAIN).casefold()
 
 
 class Accounts(Subject):
@@ -92,10 +102,29 @@ class Accounts(Subject):
     @answers
     async def ListAccounts(self, request: pb.ListAccountsRequest) -> pb.AccountList:
         await self.desk.fresh()
-        after = identity("after", ids.ACCOUNT, request.after) if request.after else b""
         limit = min(request.limit or PAGE_DEFAULT, PAGE_MAX)
-        found = sorted(account_id for account_id in self.desk.replica.state.accounts if account_id > after)[:limit]
-        return pb.AccountList(accounts=[self.desk.show_account(self.desk.replica.state.accounts[one]) for one in found])
+        found = islice((account for account in self._asked(request) if self._is_found(account, request)), limit)
+        return pb.AccountList(accounts=[self.desk.show_account(each) for each in found])
+
+    def _asked(self, request: pb.ListAccountsRequest) -> Iterator[Account]:
+        """By id in order: the accounts that are named, or all below the one that is."""
+        state = self.desk.replica.state
+        after = identity("after", ids.ACCOUNT, request.after) if request.after else b""
+        parent_id = identity("parent_id", ids.ACCOUNT, request.parent_id) if request.parent_id else EVERYBODY
+        if not request.account_ids:
+            return (state.accounts[each] for each in self.desk.families.below(state, parent_id, after))
+        if len(request.account_ids) > PAGE_MAX:
+            invalid(f"account_ids must be at most {PAGE_MAX}")
+        named = sorted({identity("account_ids", ids.ACCOUNT, each) for each in request.account_ids})
+        known = (state.accounts[each] for each in named if each > after and each in state.accounts)
+        return (each for each in known if parent_id == EVERYBODY or is_below(each, parent_id))
+
+    def _is_found(self, account: Account, request: pb.ListAccountsRequest) -> bool:
+        if request.kind and account.kind != request.kind:
+            return False
+        wanted = plain(request.search.strip())
+        name = plain(self.desk.mirror.labels.get(account.account_id, ""))
+        return not wanted or wanted in name or wanted in ids.text(ids.ACCOUNT, account.account_id)
 
     @answers
     async def GetAccount(self, request: pb.AccountRef) -> pb.Account:

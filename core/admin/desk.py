@@ -12,6 +12,7 @@ from bus.connection import Connection
 from bus.directory import DirectoryMirror, publish_label
 from bus.errors import BusError, NoCore
 from core.admin.answers import Rejected, actor_now
+from core.admin.families import Families
 from core.admin.fields import identity, invalid
 from core.catalogue import Catalogue
 from core.ledger.accounts import Account, Key
@@ -63,6 +64,7 @@ class Desk:
         self.mirror = mirror
         self.sync = sync
         self.price_lists = price_lists
+        self.families = Families()
         self.core = settings.process_name or "core"
         self.archive = settings.archive_dir
         self.public_url = settings.public_url

@@ -111,6 +111,38 @@ async def test_accounts_are_listed_in_pages(operator: Operator) -> None:
     assert [account.account_id for account in (*first, *rest)] == opened
 
 
+async def test_a_partner_is_shown_what_is_below_it_and_nothing_else(operator: Operator) -> None:
+    """A partner would see another one's customers, or miss its own."""
+
+    async def opened(kind: ledger.AccountKind.ValueType, parent_id: str, name: str) -> str:
+        request = admin.OpenAccountRequest(kind=kind, parent_id=parent_id, name=name)
+        return str((await operator.call("OpenAccount", request)).account_id)
+
+    async def found(**asked: Any) -> list[str]:
+        request = admin.ListAccountsRequest(parent_id=partner, **asked)
+        return [each.account_id for each in (await operator.call("ListAccounts", request)).accounts]
+
+    partner = await opened(ledger.PARTNER, "", "partner")
+    other = await opened(ledger.PARTNER, "", "other")
+    foreign = await opened(ledger.PARTNER_CUSTOMER, other, "Işık Şarküteri")
+    assert await found() == []
+    project = await opened(ledger.PARTNER_PROJECT, partner, "project")
+    shop = await opened(ledger.PARTNER_CUSTOMER, partner, "Işık Şarküteri")
+    below = await opened(ledger.PARTNER_CUSTOMER, project, "below the project")
+    everything = sorted([project, shop, below])
+    assert await found() == everything
+    assert await found(limit=2) == everything[:2]
+    assert await found(after=everything[1]) == everything[2:]
+    assert await found(kind=ledger.PARTNER_CUSTOMER) == sorted([shop, below])
+    assert await found(account_ids=[shop, foreign, other, partner]) == [shop]
+    assert await found(search=shop[8:]) == [shop]
+    async with asyncio.timeout(60):
+        while not await found(search="isik sark"):
+            continue
+    assert await found(search="ışık") == await found(search="IŞIK") == [shop]
+    assert await found(search="nobody") == []
+
+
 @pytest.mark.parametrize(
     ("amount", "reason"),
     [

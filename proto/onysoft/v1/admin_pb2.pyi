@@ -201,18 +201,36 @@ class ListAccountsRequest(_message.Message):
 
     LIMIT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     after: _builtins.str
     """account id to go on from"""
+    parent_id: _builtins.str
+    """only accounts below this one, at any depth"""
+    search: _builtins.str
+    """only those whose name or id has this in it; Turkish and plain letters are alike"""
+    kind: _ledger_pb2.AccountKind.ValueType
+    """only these"""
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """only these, at most 1000"""
+
     def __init__(
         self,
         *,
         limit: _builtins.int = ...,
         after: _builtins.str = ...,
+        parent_id: _builtins.str = ...,
+        search: _builtins.str = ...,
+        account_ids: _abc.Iterable[_builtins.str] | None = ...,
+        kind: _ledger_pb2.AccountKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids", "after", b"after", "kind", b"kind", "limit", b"limit", "parent_id", b"parent_id", "search", b"search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
