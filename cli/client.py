@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -22,6 +23,23 @@ class CallFailed(Exception):
         self.message = message
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """In whose name calls are made; `actor` empty: the service's default.
+
+    `access` and `reach`, both or none, say what may be done, and with which accounts: see core/admin/README.md.
+    """
+
+    actor: str = ""
+    access: str | None = None
+    reach: str | None = None
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """As the service reads it."""
+        given = (("actor", self.actor or None), ("access", self.access), ("reach", self.reach))
+        return tuple((f"x-onysoft-{name}", value) for name, value in given if value is not None)
+
+
 class AdminClient:
     """A connection to the first of the addresses that answers.
 
@@ -31,29 +49,28 @@ class AdminClient:
     def __init__(
         self, addresses: Sequence[str], token: str, connect_timeout_s: float = _CONNECT_TIMEOUT_S, actor: str = ""
     ) -> None:
-        """`actor`: who asks, for the ledger; empty: the service's default."""
+        """`actor`: who asks where a call names no caller, for the ledger; empty: the service's default."""
         self._token = token
-        self._actor = actor
+        self._default = Caller(actor)
         self._channel = _connect(addresses, connect_timeout_s)
         self._stub = AdminStub(self._channel)
 
-    def call(self, method: str, request: Any, actor: str = "") -> Any:
-        """The answer to one call, in the name of `actor` where one is given. Raises CallFailed."""
+    def call(self, method: str, request: Any, caller: Caller | None = None) -> Any:
+        """The answer to one call. Raises CallFailed."""
         try:
-            return getattr(self._stub, method)(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata(actor))
+            return getattr(self._stub, method)(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata(caller))
         except grpc.RpcError as error:
             raise _failure(error) from None
 
-    def stream(self, method: str, request: Any, actor: str = "") -> Iterator[Any]:
+    def stream(self, method: str, request: Any, caller: Caller | None = None) -> Iterator[Any]:
         """The answers to one streaming call, as they come. Raises CallFailed."""
         try:
-            yield from getattr(self._stub, method)(request, metadata=self._metadata(actor))
+            yield from getattr(self._stub, method)(request, metadata=self._metadata(caller))
         except grpc.RpcError as error:
             raise _failure(error) from None
 
-    def _metadata(self, actor: str) -> tuple[tuple[str, str], ...]:
-        named = actor or self._actor
-        return (("authorization", f"Bearer {self._token}"), *((("x-onysoft-actor", named),) if named else ()))
+    def _metadata(self, caller: Caller | None) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self._token}"), *(caller or self._default).metadata())
 
     def close(self) -> None:
         """Close the connection."""

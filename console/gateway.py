@@ -5,15 +5,15 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from cli.client import AdminClient, CallFailed
+from cli.client import AdminClient, Caller, CallFailed
 
-__all__ = ["CallFailed", "Gateway"]
+__all__ = ["CallFailed", "Caller", "Gateway"]
 
 CONNECT_TIMEOUT_S = 3.0
 
 
 class Gateway:
-    """Calls in the name of `actor`, connected at the first one and again after a failure. Safe for many threads."""
+    """Calls in the name of a `caller`, connected at the first one and again after a failure. Safe for many threads."""
 
     def __init__(self, address: str, token: str) -> None:
         self._addresses = [each.strip() for each in address.split(",") if each.strip()]
@@ -21,15 +21,15 @@ class Gateway:
         self._client: AdminClient | None = None
         self._lock = Lock()
 
-    def call(self, method: str, request: Any, actor: str) -> Any:
+    def call(self, method: str, request: Any, caller: Caller) -> Any:
         """The answer. Raises CallFailed."""
         with self._connected() as client:
-            return client.call(method, request, actor)
+            return client.call(method, request, caller)
 
-    def stream(self, method: str, request: Any, actor: str) -> Iterator[Any]:
+    def stream(self, method: str, request: Any, caller: Caller) -> Iterator[Any]:
         """The answers of a streaming call. Raises CallFailed."""
         with self._connected() as client:
-            yield from client.stream(method, request, actor)
+            yield from client.stream(method, request, caller)
 
     @contextmanager
     def _connected(self) -> Iterator[AdminClient]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy import select
 
-from console.gateway import CallFailed, Gateway
+from console.gateway import Caller, CallFailed, Gateway
 from console.invoices.tables import LowBalance
 from console.mail import Mailer, compose
 from console.payments.money import to_text
@@ -17,7 +17,7 @@ from proto.onysoft.v1 import admin_pb2 as admin
 from runtime.log import log
 from runtime.settings import Settings
 
-ACTOR = "low-balance"
+CALLER = Caller("console:low-balance", "read", "*")
 LOOK_EVERY_S = 60.0
 RETRY_S = 300.0
 ROWS_MAX = 200
@@ -60,9 +60,7 @@ class LowBalanceRound:
     def look(self, account_id: str) -> None:
         """Compare what is available with what the owner chose. An e-mail that cannot be sent is tried again."""
         try:
-            balance: admin.Balance = self._gateway.call(
-                "GetBalance", admin.AccountRef(account_id=account_id), actor=ACTOR
-            )
+            balance: admin.Balance = self._gateway.call("GetBalance", admin.AccountRef(account_id=account_id), CALLER)
         except CallFailed as failure:
             log.warning("low_balance.look_failed", account=account_id, code=failure.code)
             return

@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     admin_port: int = Field(default=0, ge=0, le=65535, description="port of the gRPC admin service; 0: any free one")
     admin_token: SecretStr = Field(default=SecretStr(""), description="bearer token of the gRPC admin service")
     admin_address: str = Field(default="", description="where the admin service is, host:port, comma separated")
+    manual_credit_bound: int = Field(
+        default=1_000,
+        ge=0,
+        description="largest credit by an administrator, in the account's currency, that needs no second one",
+    )
     openrouter_url: str = Field(default="https://openrouter.ai/api/v1", description="base URL of OpenRouter's API")
     openrouter_api_key: SecretStr = Field(
         default=SecretStr(""), description="key for OpenRouter; without it the sandbox is used"

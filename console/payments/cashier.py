@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 
-from console.gateway import CallFailed, Gateway
+from console.gateway import Caller, CallFailed, Gateway
 from console.payments.incidents import report
 from console.payments.money import Price, to_text
 from console.payments.port import Begun, Buyer, Finding, Forged, Known, Order, Provider, ProviderFailed
@@ -23,7 +23,7 @@ from proto.onysoft.v1 import admin_pb2 as admin
 from runtime.log import log
 from runtime.settings import Settings
 
-ACTOR = "payments"
+CALLER = Caller("console:cashier", "credit", "*")
 RETRY_FIRST_S = 2.0
 RETRY_LONGEST_S = 900.0
 LOOK_LONGEST_S = 600.0
@@ -188,7 +188,7 @@ class Cashier:
             account_id=payment.account_id, amount=to_text(payment.net_kurus), reference=payment.id
         )
         try:
-            self._gateway.call("CreditAccount", request, actor=ACTOR)
+            self._gateway.call("CreditAccount", request, CALLER)
         except CallFailed as failure:
             self._in_vain(payment_id, failure)
             return False
@@ -254,7 +254,7 @@ class Cashier:
                 request = admin.ReverseCreditRequest(
                     account_id=payment.account_id, amount=to_text(row.net_kurus), reference=reference
                 )
-                self._gateway.call("ReverseCredit", request, actor=ACTOR)
+                self._gateway.call("ReverseCredit", request, CALLER)
         except CallFailed as failure:
             log.warning("payment.reverse_failed", payment=payment.id, code=failure.code)
             with self._store.transaction() as transaction:

@@ -149,6 +149,8 @@ def _check_csrf(context: Context, signed_in: SignedIn) -> None:
 def _call_failed(context: Context, failure: CallFailed) -> Response:
     if failure.code == "not_found":
         return context.render("not_found.html", status=404)
+    if failure.code == "permission_denied":
+        return context.render("problem.html", {"message": context.translate("You may not do this.")}, 403)
     unavailable = failure.code in ("unavailable", "deadline_exceeded")
     text = context.translate("The gateway cannot be reached right now. Please try again.")
     message = text if unavailable else failure.message

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from core.admin.answers import answers
+from core.admin.callers import caller_now
 from core.admin.desk import Subject
 from core.admin.families import EVERYBODY, is_below
 from core.admin.fields import identity, invalid, text
@@ -120,7 +121,7 @@ class Accounts(Subject):
         return (each for each in known if parent_id == EVERYBODY or is_below(each, parent_id))
 
     def _is_found(self, account: Account, request: pb.ListAccountsRequest) -> bool:
-        if request.kind and account.kind != request.kind:
+        if not caller_now.get().reaches(account) or request.kind not in (0, account.kind):
             return False
         wanted = plain(request.search.strip())
         name = plain(self.desk.mirror.labels.get(account.account_id, ""))

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import grpc
@@ -10,16 +9,9 @@ import grpc
 from bus.errors import Overloaded, WriterClosed
 from core.replica import RulesTooOld
 
-ACTOR_METADATA = "x-onysoft-actor"
-ACTOR_DEFAULT = "operator"
-ACTOR_CHARACTERS_MAX = 100
-
 Answered = TypeVar("Answered")
 Served = TypeVar("Served")
 Context = grpc.aio.ServicerContext[Any, Any]
-
-actor_now: ContextVar[str] = ContextVar("actor_now", default=ACTOR_DEFAULT)
-"""Who asks for what is being served; it stands on every event that the call appends."""
 
 
 class Rejected(Exception):
@@ -39,7 +31,6 @@ def answers(
     @functools.wraps(method)
     async def call(self: Served, request: Any, context: Context) -> Answered:
         try:
-            actor_now.set(actor_of(context))
             return await method(self, request)
         except Rejected as rejected:
             await context.abort(rejected.code, rejected.message)
@@ -49,12 +40,3 @@ def answers(
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
     return call
-
-
-def actor_of(context: Context) -> str:
-    given = dict(context.invocation_metadata() or ()).get(ACTOR_METADATA, "")
-    actor = given.decode("utf-8", "replace") if isinstance(given, bytes) else given
-    if len(actor) > ACTOR_CHARACTERS_MAX or not actor.isprintable():
-        message = f"{ACTOR_METADATA} must have at most {ACTOR_CHARACTERS_MAX} printable characters"
-        raise Rejected(grpc.StatusCode.INVALID_ARGUMENT, message)
-    return actor or ACTOR_DEFAULT

@@ -11,12 +11,13 @@ import grpc
 from bus.connection import Connection
 from bus.directory import DirectoryMirror, publish_label
 from bus.errors import BusError, NoCore
-from core.admin.answers import Rejected, actor_now
+from core.admin.answers import Rejected
+from core.admin.callers import caller_now
 from core.admin.families import Families
 from core.admin.fields import identity, invalid
 from core.catalogue import Catalogue
 from core.ledger.accounts import Account, Key
-from core.ledger.money import to_text
+from core.ledger.money import NANO, to_text
 from core.ledger.outcome import Code
 from core.ledger.patterns import EVERY
 from core.price_list import PriceLists
@@ -69,6 +70,7 @@ class Desk:
         self.archive = settings.archive_dir
         self.public_url = settings.public_url
         self.pepper = settings.key_pepper.get_secret_value().encode()
+        self.manual_credit_bound_nano = settings.manual_credit_bound * NANO
         self.fx_stale_s = settings.fx_stale_h * 3600
 
     async def append(self, root_id: bytes, event: ledger.Event, already: bool = False) -> Code:
@@ -76,7 +78,7 @@ class Desk:
 
         `root_id` is the billing root of what the event is about.
         """
-        event.actor = actor_now.get()
+        event.actor = caller_now.get().actor
         future = self.replica.append(root_id, event)
         try:
             async with asyncio.timeout(APPEND_TIMEOUT_S):
@@ -101,8 +103,8 @@ class Desk:
         except (BusError, TimeoutError) as error:
             log.warning("label.not_kept", owner=owner.hex(), error=str(error))
 
-    async def ask_projections(self, what: str, ask: Ask, named: str) -> bytes:
-        """The JSON that a projections process answers. `named` is what is asked about, for a message."""
+    async def ask_projections(self, what: str, ask: Ask, named: tuple[str, str]) -> bytes:
+        """The JSON that a projections process answers. `named` is what is asked about, and its name."""
         try:
             payload = await self.connection.request(f"ask.{what}", ask.SerializeToString(), ASK_TIMEOUT_S)
         except NoCore:
@@ -111,7 +113,7 @@ class Desk:
             raise Rejected(grpc.StatusCode.UNAVAILABLE, "the projections did not answer in time") from None
         answer = Answer.FromString(payload)
         if answer.code == "not_found":
-            raise Rejected(grpc.StatusCode.NOT_FOUND, f"there is no {named}")
+            raise absent(*named)
         if answer.code:
             raise Rejected(grpc.StatusCode.UNAVAILABLE, f"the projections answered {answer.code}")
         return answer.json
@@ -124,22 +126,24 @@ class Desk:
         except TimeoutError:
             return
 
-    async def account(self, account_id: str, field: str = "account_id") -> Account:
-        """The account of an id's text, as the log now has it."""
-        known = identity(field, ids.ACCOUNT, account_id)
-        await self.fresh()
-        account = self.replica.state.accounts.get(known)
+    async def account(self, account_id: str, field: str = "account_id", known: bool = False) -> Account:
+        """The account of an id's text, as the log now has it; one that is `known` here already, as it is known."""
+        accounts, wanted = self.replica.state.accounts, identity(field, ids.ACCOUNT, account_id)
+        if not known or wanted not in accounts:
+            await self.fresh()
+        account = accounts.get(wanted)
         if account is None:
-            raise Rejected(grpc.StatusCode.NOT_FOUND, f"there is no account {account_id}")
+            raise absent("account", account_id)
         return account
 
-    async def key(self, key_id: str, field: str = "key_id") -> Key:
-        """The key of an id's text, as the log now has it."""
-        known = identity(field, ids.KEY, key_id)
-        await self.fresh()
-        key = self.replica.state.keys.get(known)
+    async def key(self, key_id: str, field: str = "key_id", known: bool = False) -> Key:
+        """The key of an id's text, as the log now has it; one that is `known` here already, as it is known."""
+        keys, wanted = self.replica.state.keys, identity(field, ids.KEY, key_id)
+        if not known or wanted not in keys:
+            await self.fresh()
+        key = keys.get(wanted)
         if key is None:
-            raise Rejected(grpc.StatusCode.NOT_FOUND, f"there is no key {key_id}")
+            raise absent("key", key_id)
         return key
 
     async def owner(self, owner_id: str) -> tuple[bytes, bytes]:
@@ -214,6 +218,11 @@ class Desk:
             old_secret_until_ms=key.old_until_ms if key.old_until_ms > now_ms else 0,
             blocked_models=sorted(key.blocks),
         )
+
+
+def absent(what: str, name: str) -> Rejected:
+    """What does not exist, and what is out of the caller's reach: the two read alike."""
+    return Rejected(grpc.StatusCode.NOT_FOUND, f"there is no {what} {name}")
 
 
 def show_markups(account: Account) -> list[pb.Markup]:

@@ -7,7 +7,8 @@ import grpc
 import orjson
 
 from bus.errors import BusError
-from core.admin.answers import Context, Rejected, actor_of, answers
+from core.admin.answers import Context, Rejected, answers
+from core.admin.callers import caller_now
 from core.admin.desk import Subject
 from core.admin.fields import invalid
 from core.admin.shown_models import show_model
@@ -60,7 +61,7 @@ class Models(Subject):
     async def ShowModel(self, request: pb.ModelRef) -> pb.ModelHistory:
         model = await self._model(request.model_id)
         ask = Ask(model=model.set.model_id, min_position=self.desk.replica.state.position)
-        versions = orjson.loads(await self.desk.ask_projections("versions", ask, f"model {request.model_id}"))
+        versions = orjson.loads(await self.desk.ask_projections("versions", ask, ("model", request.model_id)))
         return pb.ModelHistory(
             model=self._show(model),
             versions=[
@@ -174,7 +175,7 @@ class Models(Subject):
                 )
             yield pb.SyncProgress(due=len(found.due), difference_json=body, digest=digest)
             if request.apply:
-                async for done, due, applied in sync.apply(found, actor_of(context)):
+                async for done, due, applied in sync.apply(found, caller_now.get().actor):
                     position = self.desk.replica.state.position
                     yield pb.SyncProgress(done=done, due=due, applied=applied, position=position)
         except Rejected as rejected:

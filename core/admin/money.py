@@ -1,8 +1,11 @@
 """Money of accounts: paid in, taken back, moved, shown."""
 
+import re
+
 import grpc
 
 from core.admin.answers import Rejected, answers
+from core.admin.callers import Access, caller_now
 from core.admin.desk import Subject
 from core.admin.fields import amount, invalid, text
 from core.ledger.accounts import Account
@@ -10,6 +13,9 @@ from core.ledger.money import MAX_NANO, NANO, to_text
 from core.ledger.outcome import Code
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
+
+_PERSONAL = re.compile(r"\S@\S|(?<![0-9A-Za-z])[0-9]{10,11}(?![0-9A-Za-z])")
+"""An e-mail address; the digits of a VKN, a TCKN or a telephone."""
 
 
 class Money(Subject):
@@ -19,18 +25,34 @@ class Money(Subject):
     async def CreditAccount(self, request: pb.CreditAccountRequest) -> pb.Credit:
         amount_nano = amount("amount", request.amount)
         reference = text("reference", request.reference)
+        reason = text("reason", request.reason) if request.reason else ""
+        approved_by = text("approved_by", request.approved_by) if request.approved_by else ""
         account = await self.desk.account(request.account_id)
+        if caller_now.get().access is Access.ADMINISTER:
+            self._check_by_hand(amount_nano, reason, approved_by)
         if account.credits_nano + amount_nano > MAX_NANO:
             invalid("amount is too large: the account's credits would exceed what can be counted")
         event = ledger.CreditAdded(
             account_id=account.account_id,
             amount_nano=amount_nano,
             reference=reference,
-            reason=request.reason.strip(),
-            approved_by=request.approved_by,
+            reason=reason,
+            approved_by=approved_by,
         )
         code = await self.desk.append(account.root_id, ledger.Event(credit_added=event), already=True)
         return self._credit(request.account_id, account, amount_nano, reference, code)
+
+    def _check_by_hand(self, amount_nano: int, reason: str, approved_by: str) -> None:
+        """Whoever gives away the house's money says why, and beyond a bound not alone."""
+        text("reason", reason)
+        if _PERSONAL.search(reason):
+            invalid("reason must not have personal data, such as an e-mail address or a tax id: it stays in the ledger")
+        if approved_by == caller_now.get().actor:
+            raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, "approved_by must be somebody other than who credits")
+        bound_nano = self.desk.manual_credit_bound_nano
+        if amount_nano > bound_nano and not approved_by:
+            message = f"a credit by hand of more than {to_text(bound_nano)} needs a second person: approved_by"
+            raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, message)
 
     @answers
     async def ReverseCredit(self, request: pb.ReverseCreditRequest) -> pb.Credit:

@@ -7,7 +7,8 @@ import grpc
 from bus.errors import BusError
 from bus.tasks import Stored, enqueue, read_task, scan, write_task
 from core.admin.answers import Rejected, answers
-from core.admin.desk import Desk, Subject
+from core.admin.callers import caller_now
+from core.admin.desk import Desk, Subject, absent
 from core.admin.fields import identity
 from core.ledger.money import to_text
 from core.tasks.records import SHOWN, address_of
@@ -34,21 +35,24 @@ class Tasks(Subject):
             newest_last = await scan(self.desk.connection)
         except (BusError, TimeoutError):
             raise _unreadable() from None
+        caller, accounts = caller_now.get(), self.desk.replica.state.accounts
         found = [
             record
             for record in reversed(newest_last)
-            if account_id in (b"", record.account_id) and request.status in ("", SHOWN[record.status])
+            if account_id in (b"", record.account_id)
+            and request.status in ("", SHOWN[record.status])
+            and caller.reaches(accounts.get(record.account_id))
         ]
         return pb.TaskList(tasks=[_shown(self.desk, record) for record in found[:limit]])
 
     @answers
     async def ShowTask(self, request: pb.TaskRef) -> pb.Task:
-        return _shown(self.desk, (await _stored(self.desk, request.task_id)).record)
+        return _shown(self.desk, (await stored_task(self.desk, request.task_id)).record)
 
     @answers
     async def RetryTask(self, request: pb.TaskRef) -> pb.Task:
         """Look again: at the provider, for a late result; at results that are not copied; at a webhook given up."""
-        stored = await _stored(self.desk, request.task_id)
+        stored = await stored_task(self.desk, request.task_id)
         record = stored.record
         try:
             if record.callback == task_pb2.CALLBACK_GIVEN_UP:
@@ -60,14 +64,15 @@ class Tasks(Subject):
         return _shown(self.desk, record)
 
 
-async def _stored(desk: Desk, task_id: str) -> Stored:
+async def stored_task(desk: Desk, task_id: str) -> Stored:
+    """The record of a task, and its position."""
     request_id = identity("task_id", ids.TASK, task_id)
     try:
         stored = await read_task(desk.connection, request_id)
     except BusError:
         raise _unreadable() from None
     if not stored.position:
-        raise Rejected(grpc.StatusCode.NOT_FOUND, f"there is no task {task_id}")
+        raise absent("task", task_id)
     return stored
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from bus.connection import Connection
 from bus.directory import DirectoryMirror
 from bus.streams import provision
-from cli.client import AdminClient, CallFailed
+from cli.client import AdminClient, Caller, CallFailed
 from core.admin import AdminService, Desk, serve_admin
 from core.catalogue import Catalogue
 from core.price_list import PriceLists
@@ -35,17 +35,17 @@ class Operator:
         self.replica = replica
         self.connection = connection
         self.address = f"127.0.0.1:{port}"
-        self._client = AdminClient([self.address], TOKEN)
+        self.client = AdminClient([self.address], TOKEN)
 
-    async def call(self, method: str, request: Any) -> Any:
-        return await asyncio.to_thread(self._client.call, method, request)
+    async def call(self, method: str, request: Any, caller: Caller | None = None) -> Any:
+        return await asyncio.to_thread(self.client.call, method, request, caller)
 
-    async def stream(self, method: str, request: Any) -> list[Any]:
-        return await asyncio.to_thread(lambda: list(self._client.stream(method, request)))
+    async def stream(self, method: str, request: Any, caller: Caller | None = None) -> list[Any]:
+        return await asyncio.to_thread(lambda: list(self.client.stream(method, request, caller)))
 
-    async def refused(self, method: str, request: Any) -> CallFailed:
+    async def refused(self, method: str, request: Any, caller: Caller | None = None) -> CallFailed:
         with pytest.raises(CallFailed) as failure:
-            await self.call(method, request)
+            await self.call(method, request, caller)
         return failure.value
 
     async def open(self, **fields: Any) -> admin.Account:
@@ -58,11 +58,11 @@ class Operator:
 
     def act_as(self, actor: str) -> None:
         """From now on under this name."""
-        self._client.close()
-        self._client = AdminClient([self.address], TOKEN, actor=actor)
+        self.client.close()
+        self.client = AdminClient([self.address], TOKEN, actor=actor)
 
     def close(self) -> None:
-        self._client.close()
+        self.client.close()
 
 
 @pytest.fixture

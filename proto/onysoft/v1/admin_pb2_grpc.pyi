@@ -32,6 +32,8 @@ class AdminStub:
     Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
     key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
     Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
+    `x-onysoft-access` and `x-onysoft-reach` say what they may do, and with which accounts (core/admin/README.md): more is
+    PERMISSION_DENIED, and an account out of reach NOT_FOUND, as one that does not exist.
     """
 
     @_typing.overload
@@ -92,6 +94,8 @@ class AdminAsyncStub(AdminStub):
     Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
     key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
     Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
+    `x-onysoft-access` and `x-onysoft-reach` say what they may do, and with which accounts (core/admin/README.md): more is
+    PERMISSION_DENIED, and an account out of reach NOT_FOUND, as one that does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -148,6 +152,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
     Ids are text (`acc_…`, `key_…`, `req_…`), money is decimal text in the account's currency. An owner is an account or a
     key. A pattern names models: an exact id, a prefix and `*`, or `*` alone.
     Metadata `x-onysoft-actor` says who asks, as an id; it stands on the events that the call appends. Default: `operator`.
+    `x-onysoft-access` and `x-onysoft-reach` say what they may do, and with which accounts (core/admin/README.md): more is
+    PERMISSION_DENIED, and an account out of reach NOT_FOUND, as one that does not exist.
     """
 
     @_abc_1.abstractmethod

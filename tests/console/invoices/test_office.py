@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from cli.client import Caller
 from console.invoices.office import Office
 from console.invoices.tables import Invoice, State
 from console.low_balance import LowBalanceRound
@@ -139,7 +140,7 @@ def test_an_owner_is_told_once_each_time_little_is_left(till: Till, browser: Bro
     add_person(till.services, "ada@example.com", memberships={account_id: Role.OWNER})
     services = till.services
     services.gateway.call(
-        "CreditAccount", admin.CreditAccountRequest(account_id=account_id, amount="50", reference="a"), "test"
+        "CreditAccount", admin.CreditAccountRequest(account_id=account_id, amount="50", reference="a"), Caller("test")
     )
     browser.sign_in("ada@example.com")
     browser.post("/billing/low-balance", threshold="20,00")
@@ -147,7 +148,7 @@ def test_an_owner_is_told_once_each_time_little_is_left(till: Till, browser: Bro
     mails = services.settings.console_dir / "mail"
 
     def look_after(method: str, request: Any) -> int:
-        services.gateway.call(method, request, "test")
+        services.gateway.call(method, request, Caller("test"))
         for _ in range(2):
             rounds.look(account_id)
         return len(list(mails.glob("*.eml")))

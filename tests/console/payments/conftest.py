@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from cli.client import Caller
 from console.app import make_app
 from console.invoices.tables import BillingProfile
 from console.payments.cashier import Cashier
@@ -65,7 +66,7 @@ class Till:
     def account(self, currency: "ledger.Currency.ValueType" = ledger.TRY) -> str:
         """A fresh account in the ledger."""
         request = admin.OpenAccountRequest(kind=ledger.USER, name="payer", currency=currency)
-        return str(self.services.gateway.call("OpenAccount", request, actor="test").account_id)
+        return str(self.services.gateway.call("OpenAccount", request, Caller("test")).account_id)
 
     def customer(self, email: str, role: Role = Role.OWNER) -> str:
         """A person with an account and billing details: the account's id."""
@@ -116,7 +117,9 @@ class Till:
 
     def balance(self, account_id: str) -> str:
         """What the ledger says."""
-        return str(self.services.gateway.call("GetBalance", admin.AccountRef(account_id=account_id), "test").balance)
+        return str(
+            self.services.gateway.call("GetBalance", admin.AccountRef(account_id=account_id), Caller("test")).balance
+        )
 
     def incidents(self) -> set[str]:
         """Kinds of what somebody must look at."""
