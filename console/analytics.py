@@ -10,6 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from string import Template
 from threading import Lock
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -58,14 +59,13 @@ class Analytics:
     def usage(self, account_id: str, group_by: str, first: date, last: date) -> list[Used]:
         """By `day` in order, by `model` or `key` the dearest first. Raises AnalyticsAway."""
         group, order = GROUPS[group_by]
-        query = _sql("usage").replace("$group", group).replace("$order", order)
-        rows = self._ask(query, {"account": account_id, "first": first, "last": last})
-        return [_used(row) for row in rows]
+        parameters = {"account": account_id, "first": first, "last": last}
+        return [used(row) for row in self.rows("usage", parameters, group=group, order=order)]
 
     def spent(self, account_id: str, first: date, last: date) -> list[Used]:
         """What the account paid on each day, its customers' calls included. Raises AnalyticsAway."""
-        rows = self._ask(_sql("spent"), {"account": account_id, "first": first, "last": last})
-        return [_used(row) for row in rows]
+        rows = self.rows("spent", {"account": account_id, "first": first, "last": last})
+        return [used(row) for row in rows]
 
     def requests(
         self, account_id: str, before: datetime, model: str = "", key_id: str = "", failed: bool = False
@@ -79,8 +79,13 @@ class Analytics:
             "failed": int(failed),
             "limit": REQUESTS_A_PAGE,
         }
-        rows = self._ask(_sql("requests"), parameters)
+        rows = self.rows("requests", parameters)
         return [{**row, "charge": Decimal(row["charge_nano"]) / NANO} for row in rows]
+
+    def rows(self, name: str, parameters: Mapping[str, Any], **parts: str) -> list[dict[str, Any]]:
+        """What `sql/<name>.sql` finds; `parts` are SQL of ours for its `$…`, `parameters` are bound. Raises
+        AnalyticsAway."""
+        return self._ask(Template(_sql(name)).substitute(parts), parameters)
 
     def _ask(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         try:
@@ -123,6 +128,7 @@ def _sql(name: str) -> str:
     return (SQL / f"{name}.sql").read_text()
 
 
-def _used(row: Mapping[str, Any]) -> Used:
+def used(row: Mapping[str, Any]) -> Used:
+    """A row of usage, its money as a decimal."""
     counts = {name: row[name] for name in Used.__slots__ if name in row and name not in ("name", "charge")}
     return Used(name=row["name"], charge=Decimal(row["charge_nano"]) / NANO, **counts)

@@ -11,7 +11,7 @@ from console.identity.links import Purpose
 from console.identity.throttle import TooManyAttempts
 from console.mail import compose
 from console.people.tables import EMAIL_CHARACTERS_MAX, NAME_CHARACTERS_MAX, Person, now
-from console.web.context import LANGUAGE_COOKIE, Context, Problem
+from console.web.context import LANGUAGE_COOKIE, Context, Problem, own_path
 from console.web.guards import SESSION_COOKIE, Guard, Row, form_of
 from console.web.language import LANGUAGES
 from runtime.log import log
@@ -201,14 +201,9 @@ def choose_language(context: Context) -> Response:
         with context.services.store.transaction() as transaction:
             person = transaction.get_one(Person, context.signed_in.person.id)
             person.language = language
-    answer = context.go(_own_path(form_of(context).get("back", "")))
+    answer = context.go(own_path(form_of(context).get("back", "")))
     answer.set_cookie(LANGUAGE_COOKIE, language, LANGUAGE_AGE_S, secure=_is_secure(context), samesite="lax")
     return answer
-
-
-def _own_path(path: str) -> str:
-    """A path of this site, whatever was asked for."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
 
 
 def _person_of(transaction: Transaction, email: str) -> Person | None:

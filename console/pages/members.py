@@ -12,7 +12,7 @@ from console.people import acts, invitations
 from console.people.tables import Membership, Person, Role
 from console.web.context import Context, NotFound, Problem
 from console.web.guards import Guard, Row, form_of
-from console.web.reach import CHANGES_PEOPLE, account_of, current_account
+from console.web.reach import CHANGES_PEOPLE, current_account, may
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from runtime.log import log
@@ -30,7 +30,7 @@ def members(context: Context) -> Response:
         "people": people,
         "waiting": waiting,
         "roles": _roles(account),
-        "may_change": _may_change(context, account),
+        "may_change": may(context, account, CHANGES_PEOPLE),
     }
     return context.render("members/list.html", values)
 
@@ -40,8 +40,19 @@ def invite(context: Context) -> Response:
     account = current_account(context, CHANGES_PEOPLE)
     values = form_of(context)
     email, role = values.get("email", "").lower(), _role(context, account, values)
+    check_email(context, email)
+    send_invitation(context, account, email, role)
+    return context.go(f"/members?account={account.account_id}")
+
+
+def check_email(context: Context, email: str) -> None:
+    """Raises Problem for what is no e-mail address."""
     if not is_email(email):
         raise Problem(context.translate("Please give a valid e-mail address."))
+
+
+def send_invitation(context: Context, account: admin.Account, email: str, role: Role) -> None:
+    """Invite somebody to an account. Raises Problem where too many wait, or the message cannot be sent."""
     try:
         with context.services.store.transaction() as transaction:
             token = invitations.invite(transaction, account.account_id, email, role, context.me.person.id)
@@ -49,7 +60,6 @@ def invite(context: Context) -> Response:
     except invitations.TooManyInvitations:
         raise Problem(context.translate("Too many invitations wait already.")) from None
     _send(context, email, token)
-    return context.go(f"/members?account={account.account_id}")
 
 
 def change_role(context: Context) -> Response:
@@ -124,14 +134,6 @@ def _role(context: Context, account: admin.Account, values: dict[str, str]) -> R
     if role not in _roles(account):
         raise Problem(context.translate("Choose one of the roles."))
     return Role(role)
-
-
-def _may_change(context: Context, account: admin.Account) -> bool:
-    try:
-        account_of(context, account.account_id, CHANGES_PEOPLE)
-    except NotFound:
-        return False
-    return True
 
 
 def _members_of(transaction: Transaction, account_id: str) -> list[Membership]:

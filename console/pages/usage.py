@@ -1,4 +1,4 @@
-"""What was used: by day, model and key, drawn and as CSV; and the limits in force."""
+"""What was used: by day, model and key, drawn and as CSV."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from console.pages.keys import keys_of
 from console.web.context import Context, Problem
 from console.web.days import span_of
 from console.web.guards import Guard, Row
-from console.web.reach import ask, current_account
+from console.web.reach import current_account
 from proto.onysoft.v1 import admin_pb2 as admin
 
 COLUMNS = ("calls", "charge", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
@@ -101,17 +101,7 @@ def _series(rows: list[Used], group_by: str) -> str:
     ).decode()
 
 
-def limits(context: Context) -> Response:
-    """The limits in force on the account and on each of its keys, and what is left of them."""
-    account = current_account(context)
-    owners = [(account.account_id, context.translate("The whole account"))]
-    owners += [(key.key_id, key.name or key.key_id) for key in keys_of(context, account) if not key.revoked]
-    found = [(name, ask(context, "ListLimits", admin.OwnerRef(owner_id=owner_id))) for owner_id, name in owners[:50]]
-    return context.render("limits.html", {"account": account, "owners": found})
-
-
 ROWS = [
     Row("/usage", usage, Guard.PERSON),
     Row("/usage.csv", usage_csv, Guard.PERSON),
-    Row("/limits", limits, Guard.PERSON),
 ]

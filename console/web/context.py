@@ -11,7 +11,7 @@ from console.identity.sessions import SignedIn
 from console.services import Services
 from console.web import words
 from console.web.language import LANGUAGES, Formats, preferred, translator
-from console.web.menu import ADMIN, menu_of
+from console.web.menu import ADMIN, PARTNER, menu_of
 
 LANGUAGE_COOKIE = "language"
 
@@ -58,6 +58,11 @@ class Context:
         """Links for whoever is signed in: path and text."""
         return menu_of(self.me.person)
 
+    @property
+    def is_partial(self) -> bool:
+        """Is only a part of a page asked for, by a script of ours?"""
+        return self.request.headers.get("hx-request") == "true"
+
     def render(self, template: str, values: Mapping[str, Any] | None = None, status: int = 200) -> Response:
         """A page. A request by htmx gets the same template, which then leaves the frame out."""
         shared = {
@@ -69,8 +74,9 @@ class Context:
             "words": words,
             "settings": self.services.settings,
             "admin_menu": ADMIN,
+            "partner_menu": PARTNER,
             "csrf_token": self.signed_in.session.csrf_token if self.signed_in is not None else "",
-            "partial": self.request.headers.get("hx-request") == "true",
+            "partial": self.is_partial,
             "path": self.request.url.path,
         }
         html = self.services.templates.get_template(template).render({**shared, **(values or {})})
@@ -78,9 +84,14 @@ class Context:
 
     def go(self, path: str) -> Response:
         """Go on at another page of this site."""
-        if self.request.headers.get("hx-request") == "true":
+        if self.is_partial:
             return Response(status_code=204, headers={"HX-Redirect": path})
         return RedirectResponse(path, 303)
+
+
+def own_path(path: str, otherwise: str = "/") -> str:
+    """A path of this site, whatever was asked for."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else otherwise
 
 
 def language_of(request: Request, signed_in: SignedIn | None) -> str:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from babel import Locale
 from babel.dates import format_date, format_datetime
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_percent
 
 LANGUAGES = ("tr", "en")
 DEFAULT = "tr"
@@ -99,6 +99,10 @@ class Formats:
     def iso_date(self, day: str) -> str:
         """`2026-11-25` as people write it."""
         return self.date(date.fromisoformat(day))
+
+    def percent(self, bps: int) -> str:
+        """Basis points: `3050` → `30.5%`."""
+        return str(format_percent(Decimal(bps) / 10_000, locale=self._locale, decimal_quantization=False))
 
     def plain(self, value: str | Decimal) -> str:
         """A decimal with all its places."""

@@ -19,6 +19,12 @@ ADMIN = (
 )
 """Path and English text of each part of the administration."""
 
+PARTNER = (
+    ("/partner", "Overview"),
+    ("/partner/accounts", "Customers and projects"),
+)
+"""Path and English text of each part of the partner portal."""
+
 
 def menu_of(person: Person) -> list[tuple[str, str]]:
     """Path and English text of each link."""
@@ -35,7 +41,7 @@ def menu_of(person: Person) -> list[tuple[str, str]]:
     if any(each.role in (Role.OWNER, Role.PARTNER) for each in person.memberships):
         links += [("/top-up", "Top-up"), ("/payments", "Payments"), ("/billing", "Billing details")]
     if any(each.role == Role.PARTNER for each in person.memberships):
-        links += [("/partner", "Customers")]
+        links += [("/partner", "Partner portal")]
     if person.standing != Standing.CUSTOMER:
         links += [("/admin", "Administration")]
     return [*links, ("/docs", "Docs"), ("/sign-ins", "Sign-ins")]

@@ -12,16 +12,23 @@ from proto.onysoft.v1 import admin_pb2 as admin
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What is to be done with an account: in which roles one may, and whether it only looks."""
+    """What is to be done with an account: in which roles one may, whether it only looks, and whether only somebody
+    above the account may do it, not the account itself."""
 
     roles: frozenset[Role]
     looks: bool = False
+    from_above: bool = False
 
 
 READS = Reach(frozenset(Role), looks=True)
 CHANGES_KEYS = Reach(frozenset(Role))
 CHANGES_PEOPLE = Reach(frozenset({Role.OWNER, Role.PARTNER}))
 PAYS = Reach(frozenset({Role.OWNER, Role.PARTNER}))  # sees payments and invoices too
+
+LOOKS_AFTER = Reach(frozenset({Role.PARTNER}), from_above=True)  # suspends it, limits it, prices it
+SEES_MARKUP = Reach(frozenset({Role.PARTNER}), looks=True, from_above=True)
+SEES_PARTNER = Reach(frozenset({Role.PARTNER}), looks=True)
+MOVES_MONEY = Reach(frozenset({Role.PARTNER}))
 
 
 def own_accounts(context: Context) -> list[str]:
@@ -38,21 +45,23 @@ def account_of(context: Context, account_id: str, reach: Reach = READS) -> admin
         if failure.code in ("not_found", "invalid_argument"):
             raise NotFound from None
         raise
+    if not may(context, account, reach):
+        raise NotFound
+    return account
+
+
+def may(context: Context, account: admin.Account, reach: Reach) -> bool:
+    """May the person touch the account in this way?"""
     person = context.me.person
     if person.standing == Standing.ADMINISTRATOR:
-        return account
-    if person.standing == Standing.SUPPORT:  # changes nothing, whatever they are besides
-        if reach.looks:
-            return account
-        raise NotFound
+        return True
+    if person.standing == Standing.SUPPORT:
+        return reach.looks  # changes nothing, whatever they are besides
     held = {each.account_id: each.role for each in person.memberships}
-    role = held.get(account.account_id)
-    if role is not None and role in reach.roles:
-        return account
-    above = {held.get(account.parent_id), held.get(account.root_id)}
-    if Role.PARTNER in above and Role.PARTNER in reach.roles:
-        return account
-    raise NotFound
+    if not reach.from_above and held.get(account.account_id) in reach.roles:
+        return True
+    above = {held.get(each) for each in (account.parent_id, account.root_id) if each != account.account_id}
+    return Role.PARTNER in above and Role.PARTNER in reach.roles
 
 
 def current_account(context: Context, reach: Reach = READS) -> admin.Account:

@@ -1,5 +1,7 @@
 """What codes of the gateway are called. `N_` marks a text for translation where it is only looked up."""
 
+from proto.onysoft.v1 import ledger_pb2 as ledger
+
 
 def N_(text: str) -> str:
     """The text itself."""
@@ -60,3 +62,12 @@ UNITS = {
     "minute": N_("minute"),
     "megapixel": N_("megapixel"),
 }
+ACCOUNT_KINDS = {
+    ledger.USER: N_("user"),
+    ledger.ORGANISATION: N_("organisation"),
+    ledger.PROJECT: N_("project"),
+    ledger.PARTNER: N_("partner"),
+    ledger.PARTNER_PROJECT: N_("partner's project"),
+    ledger.PARTNER_CUSTOMER: N_("partner's customer"),
+}
+BELOW = {"customer": N_("customers"), "project": N_("projects")}

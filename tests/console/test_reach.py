@@ -23,8 +23,13 @@ from console.web.guards import SESSION_COOKIE, Guard, Row
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from tests.console.conftest import add_person
+from tests.console.partner.conftest import open_family
 from tests.faults.gateway import FIXED_PRICE_MODEL, Customer, Gateway
 
+ABOVE_ONLY = re.compile(r"/partner|/accounts/\{account_id\}/")
+"""Paths for whoever looks after an account from above."""
+
+LOOKED_AT = ("/keys", "/usage", "/requests", "/limits", "/models", "/tasks", "/members")
 STAFF_ONLY = {Guard.SUPPORT: {"support", "administrator"}, Guard.ADMINISTRATOR: {"administrator"}}
 
 
@@ -62,6 +67,12 @@ class Ids:
             "pattern": "*",
             "daily_requests": "7",
             "grace": "0",
+            "percent": "0",
+            "kind": "customer",
+            "direction": "back",
+            "reference": "a" * 24,
+            "daily_tokens": "7",
+            "blocked": "1",
         }
 
     @property
@@ -159,6 +170,22 @@ def foreign(world: World, gateway: Gateway) -> Ids:
     return Ids(ids.customer, ids.request_id, world.people["victim"])
 
 
+@pytest.fixture
+def below(world: World, foreign: Ids, gateway: Gateway) -> Ids:
+    """A customer of the partner that `boss` looks after, with an owner, `shop`, of its own."""
+    family = open_family(gateway)
+    world.people["boss"] = add_person(world.services, "boss@example.com", memberships={family.partner_id: Role.PARTNER})
+    shop = add_person(world.services, "victim@below.example.com", memberships={family.customer.account_id: Role.OWNER})
+    world.people["shop"] = shop
+    move = admin.MoveCreditRequest(
+        from_account_id=family.partner_id, to_account_id=family.customer.account_id, amount="5", reference="opening"
+    )
+    gateway.admin("MoveCredit", move)
+    client = OpenAI(base_url=gateway.base_urls[0], api_key=family.customer.api_key, max_retries=0)
+    answer = client.chat.completions.create(model=FIXED_PRICE_MODEL, messages=[{"role": "user", "content": "hi"}])
+    return Ids(family.customer, answer.id, shop)
+
+
 def _rows(method: str) -> Iterator[Row]:
     return (row for row in ROWS if method in row.methods)
 
@@ -194,9 +221,10 @@ def test_a_guard_keeps_out_whom_it_must(world: World, own: Ids, foreign: Ids, na
 def test_own_ids_work(world: World, own: Ids, name: str) -> None:
     http, _ = world.browser(name)
     for row in _rows("GET"):
-        if row.guard is Guard.PERSON and "{" not in row.path.replace("{key_id}", "").replace("{request_id}", ""):
+        if row.guard is Guard.PERSON and "{" not in re.sub(r"\{(account|key|request)_id\}", "", row.path):
             answer = http.get(_path(row, own))
             allowed = {200, 303} if name == "owner" else {200, 303, 404}  # payments and invoices are an owner's
+            allowed = {404} if ABOVE_ONLY.match(row.path) else allowed
             assert answer.status_code in allowed, (row, answer.status_code)
 
 
@@ -223,6 +251,49 @@ def test_no_form_changes_anything_foreign(world: World, own: Ids, foreign: Ids, 
     assert world.state(foreign.customer.account_id) == before
 
 
+@pytest.mark.parametrize("name", ["owner", "partner"])
+def test_another_partner_finds_nothing_below_a_partner(world: World, own: Ids, below: Ids, name: str) -> None:
+    http, token = world.browser(name)
+    before = world.state(below.customer.account_id)
+    for row in _rows("GET"):
+        answer = http.get(_path(row, below))
+        shown = answer.text.replace(_filled(row, below), "")
+        marks = [below.customer.key_id, below.person_id, "victim@below.example.com", below.request_id]
+        assert not [mark for mark in marks if mark in shown], row
+        if row.guard is Guard.PERSON and re.search(r"/partner|\{(account|key|request)_id", row.path):
+            assert answer.status_code == 404, row
+    for row in _rows("POST"):
+        if row.path == "/sign-out":
+            continue
+        http.post(_path(row, below), data={"csrf_token": token, **below.form})
+    assert world.state(below.customer.account_id) == before
+
+
+def test_a_customer_does_not_decide_what_its_partner_decides(world: World, own: Ids, below: Ids) -> None:
+    """It would lift its own limits, choose its own price, or take the partner's money."""
+    http, token = world.browser("shop")
+    before = world.state(below.customer.account_id)
+    rows = [row for row in _rows("POST") if ABOVE_ONLY.match(row.path)]
+    assert rows
+    for row in rows:
+        answer = http.post(_path(row, below), data={"csrf_token": token, **below.form})
+        assert answer.status_code == 404, row
+    assert world.state(below.customer.account_id) == before
+
+
+def test_a_partner_reaches_what_is_below(world: World, own: Ids, below: Ids) -> None:
+    http, token = world.browser("boss")
+    for row in _rows("GET"):
+        if row.path.startswith("/accounts/"):
+            assert http.get(_path(row, below)).status_code == 200, row
+        if row.path.startswith("/partner"):
+            assert http.get(row.path).status_code == 200, row
+    for row in _rows("POST"):
+        if row.path.startswith("/accounts/"):
+            answer = http.post(_path(row, below), data={"csrf_token": token, **below.form, "pattern": "google/*"})
+            assert answer.status_code in (200, 303), (row, answer.text)
+
+
 def test_a_member_does_not_decide_about_people(world: World, own: Ids) -> None:
     before = world.people_of(own.customer.account_id)
     for row in _rows("POST"):
@@ -234,8 +305,17 @@ def test_a_member_does_not_decide_about_people(world: World, own: Ids) -> None:
 def test_support_and_administrators_see_what_customers_see(world: World, foreign: Ids) -> None:
     for name in ("support", "administrator"):
         http, _ = world.browser(name)
-        for path in ("/keys", "/usage", "/requests", "/limits", "/models", "/tasks", "/members"):
-            answer = http.get(f"{path}?account={foreign.customer.account_id}")
+        for path in (
+            "/keys",
+            "/usage",
+            "/requests",
+            "/limits",
+            "/models",
+            "/tasks",
+            "/members",
+            "/accounts/{account_id}",
+        ):
+            answer = http.get(f"{foreign.fill(path)}?account={foreign.customer.account_id}")
             assert answer.status_code == 200, (name, path)
 
 
