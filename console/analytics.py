@@ -1,11 +1,11 @@
 """The console's way to ClickHouse: read-only questions about one account at a time, in `sql/`.
 
 The caller has checked that the person may touch the account (`web/reach.py`); every question is filtered by it, and
-values are bound, never pasted.
+values are bound, never pasted. Questions about all accounts are for staff alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -43,6 +43,20 @@ class Used:
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """Which acts are asked for: before an event of the log, within a time, of one actor, event or account."""
+
+    before_position: int
+    before_index: int
+    from_ms: int
+    to_ms: int
+    limit: int
+    actor: str = ""
+    event: str = ""
+    account: str = ""
 
 
 class Analytics:
@@ -86,6 +100,10 @@ class Analytics:
         """What `sql/<name>.sql` finds; `parts` are SQL of ours for its `$…`, `parameters` are bound. Raises
         AnalyticsAway."""
         return self._ask(Template(_sql(name)).substitute(parts), parameters)
+
+    def acts(self, wanted: Acts) -> list[dict[str, Any]]:
+        """What was done in somebody's name and stands in the ledger, the latest first. Raises AnalyticsAway."""
+        return self.rows("acts", {**asdict(wanted), "account_hex": wanted.account.removeprefix("acc_")})
 
     def _ask(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         try:

@@ -71,3 +71,67 @@ ACCOUNT_KINDS = {
     ledger.PARTNER_CUSTOMER: N_("partner's customer"),
 }
 BELOW = {"customer": N_("customers"), "project": N_("projects")}
+ACTS = {
+    "account_opened": N_("account opened"),
+    "account_suspended": N_("account suspended"),
+    "account_resumed": N_("account resumed"),
+    "credit_added": N_("credit added"),
+    "credit_reversed": N_("credit taken back"),
+    "credit_moved": N_("balance moved"),
+    "key_issued": N_("key issued"),
+    "key_changed": N_("key changed"),
+    "key_rotated": N_("key rotated"),
+    "key_suspended": N_("key suspended"),
+    "key_resumed": N_("key resumed"),
+    "key_revoked": N_("key revoked"),
+    "limit_set": N_("limit set"),
+    "limit_cleared": N_("limit removed"),
+    "model_blocked": N_("model blocked"),
+    "model_unblocked": N_("model unblocked"),
+    "markup_set": N_("markup set"),
+    "markup_cleared": N_("markup removed"),
+    "fx_rate_set": N_("exchange rate set"),
+    "model_set": N_("model or price changed"),
+    "model_activated": N_("model activated"),
+    "model_deactivated": N_("model deactivated"),
+    "alias_set": N_("alias set"),
+    "alias_removed": N_("alias removed"),
+    "member.invited": N_("member invited"),
+    "member.joined": N_("invitation accepted"),
+    "member.role": N_("role changed"),
+    "member.removed": N_("member removed"),
+    "member.withdrawn": N_("invitation taken back"),
+    "person.erased": N_("person erased"),
+}
+"""What is done in somebody's name: events of the ledger, and acts of the console, which have a dot in their name."""
+
+JOBS = {
+    "cashier": N_("payments"),
+    "payments": N_("payments"),
+    "low-balance": N_("low balances"),
+}
+"""Jobs of the console, as `console:…` names them in the ledger; the first ones had no `console:`."""
+
+ACT_FACTS = {
+    "amount": N_("amount"),
+    "to_account_id": N_("to"),
+    "to_amount": N_("amount there"),
+    "parent_id": N_("below"),
+    "kind": N_("kind"),
+    "currency": N_("currency"),
+    "base": N_("from currency"),
+    "quote": N_("to currency"),
+    "allowed_models": N_("allowed models"),
+    "allowed_ips": N_("allowed addresses"),
+    "expires_ms": N_("expires"),
+    "grace_ms": N_("the old secret goes on for"),
+    "reference": N_("reference"),
+    "reason": N_("reason"),
+    "approved_by": N_("approved by"),
+    "pattern": N_("models"),
+    "rate": N_("rate"),
+    "source": N_("source"),
+    "markup_bps": N_("markup in basis points"),
+    **LIMITS,
+}
+"""What an event says besides, where people need its name."""

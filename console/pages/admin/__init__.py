@@ -1,5 +1,8 @@
 """The administrator's pages: one module a subject, each with its rows; `ROWS` has them all."""
 
+from console.pages.admin import acts
 from console.web.guards import Row
 
-ROWS: list[Row] = []
+ROWS: list[Row] = [
+    *acts.ROWS,
+]
