@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -38,7 +39,7 @@ def usage(context: Context) -> Response:
         "rows": rows,
         "names": _names(context, account) if group_by == "key" else {},
         "total": _total(rows or []),
-        "series": _series(_every_day(rows, first, last) if group_by == "day" and rows else rows or [], group_by),
+        "series": series(every_day(rows, first, last) if group_by == "day" and rows else rows or [], group_by),
     }
     return context.render("usage.html", values)
 
@@ -51,18 +52,28 @@ def usage_csv(context: Context) -> Response:
         rows = context.services.analytics.usage(account.account_id, group_by, first, last)
     except AnalyticsAway:
         raise Problem(context.translate("Usage cannot be read right now. Please try again shortly."), 503) from None
+    table = [(row.name, account.balance.currency, *(getattr(row, name) for name in COLUMNS)) for row in rows]
+    name = f"usage-{account.account_id}-{group_by}-{first}-{last}.csv"
+    return csv_file(name, (group_by, "currency", *COLUMNS), table)
+
+
+def csv_file(name: str, header: Iterable[str], table: Iterable[Iterable[object]]) -> Response:
+    """A download for spreadsheets: amounts whole, and no text that would be taken for a formula."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow((group_by, "currency", *COLUMNS))
-    for row in rows:
-        cells = [f"{getattr(row, name):f}" if name == "charge" else getattr(row, name) for name in COLUMNS]
-        writer.writerow((_harmless(row.name), account.balance.currency, *cells))
-    name = f"usage-{account.account_id}-{group_by}-{first}-{last}.csv"
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in table)
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _harmless(text: str) -> str:
+def _cell(value: object) -> object:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return harmless(value) if isinstance(value, str) else value
+
+
+def harmless(text: str) -> str:
     """A spreadsheet must not take a name for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
@@ -81,14 +92,14 @@ def _total(rows: list[Used]) -> Used:
     return Used(name="", charge=sum((row.charge for row in rows), Decimal(0)), **sums)
 
 
-def _every_day(rows: list[Used], first: date, last: date) -> list[Used]:
+def every_day(rows: list[Used], first: date, last: date) -> list[Used]:
     """Days without use too, so that the chart's distances are true."""
     days = {row.name: row for row in rows}
     names = [(first + timedelta(days=each)).isoformat() for each in range((last - first).days + 1)]
     return [days.get(name) or Used(name, 0, Decimal(0)) for name in names]
 
 
-def _series(rows: list[Used], group_by: str) -> str:
+def series(rows: list[Used], group_by: str) -> str:
     """What the chart draws: names and amounts. A picture may round, the table does not."""
     shown = rows if group_by == "day" else rows[:12]
     return orjson.dumps(

@@ -22,6 +22,7 @@ ADMIN = (
 PARTNER = (
     ("/partner", "Overview"),
     ("/partner/accounts", "Customers and projects"),
+    ("/partner/usage", "Usage Analysis"),
 )
 """Path and English text of each part of the partner portal."""
 

@@ -22,8 +22,8 @@ KEY_STATES = {
     "expired": N_("expired"),
     "revoked": N_("revoked"),
 }
-GROUPED_BY = {"day": N_("By day"), "model": N_("By model"), "key": N_("By key")}
-GROUP = {"day": N_("Day"), "model": N_("Model"), "key": N_("Key")}
+GROUPED_BY = {"day": N_("By day"), "account": N_("By account"), "model": N_("By model"), "key": N_("By key")}
+GROUP = {"day": N_("Day"), "account": N_("Account"), "model": N_("Model"), "key": N_("Key")}
 REQUEST_STATES = {
     "settled": N_("settled"),
     "released": N_("ended without a charge"),
@@ -70,6 +70,7 @@ ACCOUNT_KINDS = {
     ledger.PARTNER_PROJECT: N_("partner's project"),
     ledger.PARTNER_CUSTOMER: N_("partner's customer"),
 }
+PAYERS = {"TRY": N_("Customers, in lira"), "USD": N_("Projects, in dollars")}
 BELOW = {"customer": N_("customers"), "project": N_("projects")}
 ACTS = {
     "account_opened": N_("account opened"),

@@ -1,5 +1,7 @@
 """The partner portal on a real gateway: what a partner sees and decides is in the ledger, once, and nobody else's."""
 
+import csv
+import io
 import re
 
 import pytest
@@ -7,12 +9,13 @@ import pytest
 from console.analytics import Analytics
 from console.people.invitations import waiting
 from console.services import Services
+from console.web.days import today
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from tests.console.conftest import Browser
 from tests.console.partner.conftest import PARTNER_CREDIT, Family, open_below, open_family
 from tests.console.test_customer import call, refusal
-from tests.faults.gateway import Customer, Gateway, wait_until
+from tests.faults.gateway import FIXED_PRICE_MODEL, Customer, Gateway, wait_until
 
 ANALYTICS_S = 60.0
 RATE = 40
@@ -268,3 +271,69 @@ def test_the_portal_stands_without_analytics(boss: Browser, services: Services) 
     object.__setattr__(services, "analytics", Analytics(""))
     assert "Balances are up to date" in boss.get("/partner")
     assert "Işık" in boss.get("/partner/accounts")
+    assert "cannot be read right now" in boss.get("/partner/usage")
+    boss.get("/partner/usage.csv", 503)
+
+
+def usage_rows(browser: Browser, query: str) -> dict[str, dict[str, str]]:
+    """The CSV of Usage Analysis, by the first column."""
+    rows = csv.DictReader(io.StringIO(browser.get(f"/partner/usage.csv?{query}")))
+    return {next(iter(row.values())): row for row in rows}
+
+
+def _row_with(browser: Browser, group: str, name: str, wanted: dict[str, str]) -> dict[str, str]:
+    """The row of a name, once it has what is wanted of it."""
+
+    def found() -> dict[str, str] | None:
+        row = usage_rows(browser, f"group_by={group}").get(name)
+        return row if row is not None and wanted.items() <= row.items() else None
+
+    row: dict[str, str] = wait_until(found, ANALYTICS_S, f"{wanted} by {group}")
+    return row
+
+
+def test_usage_analysis_adds_up_and_shows_what_limits_refused(boss: Browser, family: Family, gateway: Gateway) -> None:
+    customer, project = family.customer, family.project
+    move(boss, customer, "1")
+    move(boss, project, "1")
+    boss.post(f"/accounts/{customer.account_id}/limits", owner_id=customer.key_id, pattern="*", daily_requests="2")
+    for _ in range(2):
+        call(gateway, customer.api_key)
+    assert refusal(gateway, customer.api_key) == 429
+    call(gateway, project.api_key)
+    names = {"account": customer.account_id, "model": FIXED_PRICE_MODEL, "key": customer.key_id}
+    names["day"] = today().isoformat()
+    for group, name in names.items():
+        row = _row_with(boss, group, name, {"calls": "2", "refused": "1"})
+        assert (row["charge"], row["partner_charge_USD"], row["currency"]) == ("0.39", "0.0075", "TRY")
+        page = boss.get(f"/partner/usage?group_by={group}")
+        assert "₺0.39" in page
+        assert "$0.0075" in page
+    rows = usage_rows(boss, "group_by=account&currency=USD")
+    assert {name: row["charge"] for name, row in rows.items()} == {project.account_id: "0.00375"}
+    of_one = boss.get(f"/partner/usage?of={customer.account_id}&group_by=key")
+    assert f"/accounts/{customer.account_id}/limits?owner={customer.key_id}" in of_one
+    assert usage_rows(boss, f"group_by=model&of={customer.account_id}&model=nothing") == {}
+    limits = boss.get(f"/accounts/{customer.account_id}/limits?owner={customer.key_id}")
+    assert re.search(r'requests a day</td>\s*<td class="number">2</td><td class="number">2</td>', limits)
+
+
+def test_usage_of_another_partner_is_not_shown(boss: Browser, family: Family, gateway: Gateway) -> None:
+    stranger = open_family(gateway)
+    request = admin.MoveCreditRequest(
+        from_account_id=stranger.partner_id, to_account_id=stranger.customer.account_id, amount="1", reference="r"
+    )
+    gateway.admin("MoveCredit", request)
+    call(gateway, stranger.customer.api_key)
+    move(boss, family.customer, "1")
+    call(gateway, family.customer.api_key)
+    wait_until(lambda: usage_rows(boss, "group_by=account"), ANALYTICS_S, "the own call")
+    for query in ("", f"&of={stranger.customer.account_id}"):
+        for group in ("account", "key", "day", "model"):
+            rows = usage_rows(boss, f"group_by={group}{query}")
+            assert [row["calls"] for row in rows.values()] == ["1"]
+            assert stranger.customer.account_id not in boss.get(f"/partner/usage?group_by={group}{query}").replace(
+                query, ""
+            )
+    boss.get(f"/partner/usage?account={stranger.partner_id}", 404)
+    boss.get(f"/partner/usage.csv?account={stranger.partner_id}", 404)

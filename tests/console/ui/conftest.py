@@ -71,12 +71,15 @@ class Visits:
         self._open: list[BrowserContext] = []
         self.url = site.document["console_url"]
 
-    def visitor(self, name: str = "", language: str = "tr", dark: bool = False, phone: bool = False) -> Visitor:
+    def visitor(
+        self, name: str = "", language: str = "tr", dark: bool = False, phone: bool = False, scripts: bool = True
+    ) -> Visitor:
         """A new window: as nobody, or as `user`, `partner` or `administrator`."""
         context = self._chromium.new_context(
             viewport=PHONE if phone else DESKTOP,  # type: ignore[arg-type]
             color_scheme="dark" if dark else "light",
             locale="tr-TR" if language == "tr" else "en-GB",
+            java_script_enabled=scripts,
         )
         self._open.append(context)
         if name and name not in self._cookies:
