@@ -23,6 +23,21 @@ def span_of(context: Context) -> tuple[date, date]:
     return first, last
 
 
+def month_of(context: Context) -> date:
+    """The first day of the `month` of the query, such as `2026-11`; of this one where it is missing or senseless."""
+    try:
+        first = date.fromisoformat(context.request.query_params.get("month", "") + "-01")
+    except ValueError:
+        return today().replace(day=1)
+    return first if date(2020, 1, 1) <= first <= today() else today().replace(day=1)
+
+
+def month_after(first: date, months: int = 1) -> date:
+    """The first day of the month so many months later."""
+    count = first.year * 12 + first.month - 1 + months
+    return date(count // 12, count % 12 + 1, 1)
+
+
 def _day(context: Context, name: str, otherwise: date) -> date:
     try:
         day = date.fromisoformat(context.request.query_params.get(name, ""))

@@ -100,6 +100,10 @@ class Formats:
         """`2026-11-25` as people write it."""
         return self.date(date.fromisoformat(day))
 
+    def iso_month(self, month: str) -> str:
+        """`2026-11` as people write it."""
+        return str(format_date(date.fromisoformat(f"{month}-01"), "LLLL yyyy", locale=self._locale))
+
     def percent(self, bps: int) -> str:
         """Basis points: `3050` → `30.5%`."""
         return str(format_percent(Decimal(bps) / 10_000, locale=self._locale, decimal_quantization=False))

@@ -23,6 +23,7 @@ PARTNER = (
     ("/partner", "Overview"),
     ("/partner/accounts", "Customers and projects"),
     ("/partner/usage", "Usage Analysis"),
+    ("/partner/margins", "Margins"),
 )
 """Path and English text of each part of the partner portal."""
 

@@ -71,6 +71,7 @@ ACCOUNT_KINDS = {
     ledger.PARTNER_CUSTOMER: N_("partner's customer"),
 }
 PAYERS = {"TRY": N_("Customers, in lira"), "USD": N_("Projects, in dollars")}
+MARGINS_BY = {"customer": N_("By customer"), "month": N_("By month")}
 BELOW = {"customer": N_("customers"), "project": N_("projects")}
 ACTS = {
     "account_opened": N_("account opened"),

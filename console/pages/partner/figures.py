@@ -14,6 +14,11 @@ GROUPS = {
     "key": ("u.key_id", _DEAREST_FIRST),
     "all": ("''", "name"),
 }
+MARGIN_GROUPS = {
+    "customer": ("c.account_id", "margin_nano DESC, name"),
+    "month": ("formatDateTime(c.time, '%Y-%m', 'Europe/Istanbul')", "name DESC"),
+    "all": ("''", "name"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +97,39 @@ def usage(analytics: Analytics, asked: Asked, group_by: str, limit: int, offset:
     }
     rows = analytics.rows("below_usage", parameters, group=group, order=order)
     return [Line(used(row), row["own_nano"] / NANO, row["refused"], row["account_id"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """What customers paid in lira, what that cost their partner, and the rest; `bps` of it in the cost."""
+
+    name: str
+    calls: int
+    paid: Decimal
+    cost_usd: Decimal
+    cost: Decimal
+    margin: Decimal
+    bps: int
+
+
+def margins(
+    analytics: Analytics, partner_id: str, first: date, end: date, group_by: str, limit: int, offset: int = 0
+) -> list[Margin]:
+    """By `month` in order, by `customer` the largest first; by `all`: one line. `end` is not included.
+
+    Raises AnalyticsAway.
+    """
+    group, order = MARGIN_GROUPS[group_by]
+    parameters = {"partner": partner_id, "first": first, "end": end, "limit": limit, "offset": offset}
+    return [
+        Margin(
+            name=row["name"],
+            calls=row["calls"],
+            paid=row["paid_nano"] / NANO,
+            cost_usd=row["cost_usd_nano"] / NANO,
+            cost=row["cost_nano"] / NANO,
+            margin=row["margin_nano"] / NANO,
+            bps=row["margin_bps"],
+        )
+        for row in analytics.rows("margins", parameters, group=group, order=order)
+    ]

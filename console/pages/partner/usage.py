@@ -9,7 +9,7 @@ from starlette.responses import Response
 from console.analytics import AnalyticsAway, Used
 from console.pages.keys import keys_of
 from console.pages.partner import figures
-from console.pages.partner.place import ROWS_A_PAGE, accounts_below, current_partner
+from console.pages.partner.place import ROWS_A_PAGE, accounts_below, current_partner, page_of
 from console.pages.usage import csv_file, every_day, series
 from console.web.context import Context, Problem
 from console.web.days import DAYS_MAX, span_of
@@ -21,14 +21,13 @@ from runtime import ids
 GROUPS = ("day", "account", "model", "key")
 CURRENCIES = ("TRY", "USD")
 CSV_ROWS_MAX = 100_000
-PAGE_DIGITS_MAX = 5
 MODEL_CHARACTERS_MAX = 200
 TAIL_CHARACTERS = 6
 
 
 def usage(context: Context) -> Response:
     """A chart and a table of one grouping; a page of fifty at a time, but all days."""
-    partner, group_by, page = current_partner(context), _group(context), _page(context)
+    partner, group_by, page = current_partner(context), _group(context), page_of(context)
     asked, one = _asked(context, partner)
     rows: list[figures.Line] | None
     total: figures.Line | None = None
@@ -136,11 +135,6 @@ def _query(asked: figures.Asked) -> str:
 def _group(context: Context) -> str:
     asked = context.request.query_params.get("group_by", "")
     return asked if asked in GROUPS else "account"
-
-
-def _page(context: Context) -> int:
-    text = context.request.query_params.get("page", "")
-    return int(text) if text.isdecimal() and text.isascii() and len(text) <= PAGE_DIGITS_MAX else 0
 
 
 ROWS = [

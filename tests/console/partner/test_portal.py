@@ -273,6 +273,8 @@ def test_the_portal_stands_without_analytics(boss: Browser, services: Services) 
     assert "Işık" in boss.get("/partner/accounts")
     assert "cannot be read right now" in boss.get("/partner/usage")
     boss.get("/partner/usage.csv", 503)
+    assert "cannot be read right now" in boss.get("/partner/margins")
+    boss.get("/partner/margins.csv", 503)
 
 
 def usage_rows(browser: Browser, query: str) -> dict[str, dict[str, str]]:
@@ -337,3 +339,38 @@ def test_usage_of_another_partner_is_not_shown(boss: Browser, family: Family, ga
             )
     boss.get(f"/partner/usage?account={stranger.partner_id}", 404)
     boss.get(f"/partner/usage.csv?account={stranger.partner_id}", 404)
+
+
+def test_margins_are_what_is_left_at_the_logged_rate(boss: Browser, family: Family, gateway: Gateway) -> None:
+    """A rate that moves between two calls would otherwise turn a loss into a gain."""
+    move(boss, family.customer, "5")
+    call(gateway, family.customer.api_key)
+    gateway.admin("SetFxRate", admin.SetFxRateRequest(base=ledger.USD, rate="60.00"))
+    try:
+        call(gateway, family.customer.api_key)
+    finally:
+        gateway.admin("SetFxRate", admin.SetFxRateRequest(base=ledger.USD, rate=str(RATE)))
+
+    def of(query: str) -> dict[str, str]:
+        rows = list(csv.DictReader(io.StringIO(boss.get(f"/partner/margins.csv?{query}"))))
+        return rows[0] if rows and rows[0]["calls"] == "2" else {}
+
+    row = wait_until(lambda: of("group_by=customer"), ANALYTICS_S, "the calls among margins")
+    # 0.0025 USD and 50 % for the house, twice; 30 % more at 40 and at 60 TL for a dollar.
+    assert row == {
+        "customer": family.customer.account_id,
+        "calls": "2",
+        "paid_TRY": "0.4875",
+        "cost_USD": "0.0075",
+        "cost_TRY": "0.375",
+        "margin_TRY": "0.1125",
+    }
+    assert of("group_by=month")["margin_TRY"] == "0.1125"
+    page = boss.get("/partner/margins")
+    for text in ("₺0.49", "$0.0075", "₺0.38", "₺0.11", "30%"):
+        assert text in page
+    assert "₺0.11" in boss.get("/partner/margins?group_by=month")
+    assert "Nothing was used" in boss.get("/partner/margins?month=2025-01")
+    stranger = open_family(gateway)
+    boss.get(f"/partner/margins?account={stranger.partner_id}", 404)
+    boss.get(f"/partner/margins.csv?account={stranger.partner_id}", 404)
