@@ -1,5 +1,7 @@
 """The admin service keeps people to what they may do, even where a page forgot to ask."""
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,24 @@ from tests.console.conftest import add_person
 from tests.faults.gateway import Gateway
 
 WORKS = "works"
+CONSOLE = Path(__file__).parents[2] / "console"
+
+
+JOBS = {"payments/cashier.py", "low_balance.py"}
+
+
+def test_every_call_is_in_somebodys_name() -> None:
+    """A page that called the service by itself would be an operator to it, for whom everything is allowed."""
+    found = set()
+    for path in CONSOLE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+                if name == "Caller":
+                    assert len(node.args) == 3, f"{path}: without access and reach it is an operator's"
+                if ast.unparse(node.func).endswith(("gateway.call", "gateway.stream")):
+                    found.add(str(path.relative_to(CONSOLE)))
+    assert found == {"web/reach.py", *JOBS}
 
 
 @pytest.fixture(scope="module")

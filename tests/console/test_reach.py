@@ -13,12 +13,14 @@ from openai import OpenAI
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from cli.client import Caller
 from console.app import make_app
 from console.identity import sessions
 from console.pages import ROWS
 from console.people.invitations import Invitation
 from console.people.tables import Membership, Person, Role, Session, Standing, now
 from console.services import Services
+from console.web import reach
 from console.web.guards import SESSION_COOKIE, Guard, Row
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
@@ -109,6 +111,10 @@ class World:
 
     def state(self, account_id: str) -> dict[str, object]:
         """All that a form could change of an account."""
+        return {**self.ledger_state(account_id), "people": self.people_of(account_id)}
+
+    def ledger_state(self, account_id: str) -> dict[str, object]:
+        """What the gateway knows of it."""
         reference = admin.AccountRef(account_id=account_id)
         account = self.gateway.admin("GetAccount", reference)
         account.balance.position = 0
@@ -118,7 +124,6 @@ class World:
             "account": str(account),
             "keys": str(keys),
             "limits": [(each.pattern, each.kind, each.most) for each in limits.limits],
-            "people": self.people_of(account_id),
         }
 
     def people_of(self, account_id: str) -> object:
@@ -249,6 +254,24 @@ def test_no_form_changes_anything_foreign(world: World, own: Ids, foreign: Ids, 
         answer = http.post(_path(row, foreign), data={"csrf_token": token, **foreign.form})
         assert answer.status_code < 500 or answer.status_code == 503, row
     assert world.state(foreign.customer.account_id) == before
+
+
+@pytest.mark.parametrize("name", ["owner", "member", "other", "partner", "support"])
+def test_the_service_keeps_what_every_page_forgets(
+    world: World, own: Ids, foreign: Ids, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no page asking whose account is whose, the admin service still lets nobody touch a foreign one."""
+    gateway = world.services.gateway
+    monkeypatch.setattr(reach, "ask", lambda _context, method, request: gateway.call(method, request, Caller("test")))
+    monkeypatch.setattr(reach, "may", lambda *_: True)
+    before = world.ledger_state(foreign.customer.account_id)
+    refused = 0
+    for row in _rows("POST"):
+        http, token = world.browser(name)
+        answer = http.post(_path(row, foreign), data={"csrf_token": token, **foreign.form})
+        refused += answer.status_code in (403, 404)
+    assert refused > 5
+    assert world.ledger_state(foreign.customer.account_id) == before
 
 
 @pytest.mark.parametrize("name", ["owner", "partner"])
