@@ -95,13 +95,16 @@ def access(
 
 def query(
     context: typer.Context,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="one statement that reads; - takes it from stdin")],
+    sql: Annotated[list[str], typer.Argument(metavar="SQL", help="one statement that reads; - takes it from stdin")],
     csv: Annotated[bool, typer.Option("--csv", help="CSV with a header on stdout")] = False,
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="write the answer as Parquet")] = None,
 ) -> None:
     """Ask the analytics store. Works while the gateway runs, and on the folder of one that is stopped."""
     session: Session = context.obj
-    text = sys.stdin.read() if sql == "-" else sql
+    for word in sql:  # SQL may begin with a comment; an option has no spaces
+        if word.startswith("-") and word != "-" and not any(letter.isspace() for letter in word):
+            raise typer.BadParameter(f"No such option: {word}")
+    text = sys.stdin.read() if sql == ["-"] else " ".join(sql)
     ask, where = asker(session)
     began = time.monotonic()
     with _progress(session, where):

@@ -88,7 +88,7 @@ for _kind in PROCESSES:
     if _kind != "analytics":
         _add_process(_kind)
 app.add_typer(analytics.analytics, name="analytics", rich_help_panel="Processes")
-app.command("query")(analytics.query)
+app.command("query", context_settings={"ignore_unknown_options": True})(analytics.query)
 
 
 def run(words: list[str]) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 import uvloop
 
+from bus.errors import BusError
 from cli.client import CallFailed
 from cli.session import Session
 from cli.simulation.run import MARKER, Wanted, write
@@ -47,7 +48,7 @@ def simulate(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             shape = runner.run(write(session, folder.path, wanted))
-    except OperatorError as error:
+    except (OperatorError, BusError) as error:
         raise CallFailed("failed_precondition", str(error)) from None
     session.show(shape, "simulated")
 

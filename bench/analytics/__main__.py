@@ -112,8 +112,8 @@ def _measured(store: Store, sizes: list[Any], runs: int) -> str:
         f" median of {runs} runs and its CPU time over all threads; the load average was {os.getloadavg()[0]:.0f}."
         f" A charge takes {bytes_ / rows:.0f} bytes on disk, everything together"
         f" {total / rows:.0f} bytes a charge ({kept}).\n\n"
-        "    python -m bench.analytics fill --store DIR --calls 10000000\n"
-        "    python -m bench.analytics ask --store DIR --write docs/analytics.md"
+        "    onysoft simulate --data DIR --calls 10000000\n"
+        "    python -m bench.analytics ask --store DIR/projections/analytics --write docs/analytics.md"
     )
 
 

@@ -2,7 +2,10 @@
 
 import random
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
+
+import orjson
 
 from core.ledger.money import NANO, to_text
 from core.pricing import canonical_price, price_version
@@ -11,10 +14,16 @@ from proto.onysoft.v1 import ledger_pb2 as pb
 NANO_PER_MILLION = 1_000
 """1 USD for a million tokens is 1,000 nano-USD for one."""
 
+CREDITS_PER_USD = 200
+"""The media provider's unit of account."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Offer:
-    """A model: chat at nano-USD for a token of prompt and completion, media at nano-USD for a piece."""
+    """A model: chat at nano-USD for a token of prompt and completion, media at nano-USD for a piece.
+
+    A token read from the provider's cache costs a tenth. `thinks`: a part of what it writes is reasoning.
+    """
 
     model: str
     kind: str
@@ -23,6 +32,7 @@ class Offer:
     completion_nano: int
     piece_nano: int
     share: float
+    thinks: bool = False
 
     @property
     def is_media(self) -> bool:
@@ -30,11 +40,28 @@ class Offer:
         return self.kind != "chat"
 
     @property
+    def cached_nano(self) -> int:
+        """For a token of the prompt that comes from the cache."""
+        return self.prompt_nano // 10
+
+    @cached_property
     def price(self) -> bytes:
         """Canonical JSON of its price, USD."""
         if self.is_media:
             return canonical_price({"request": to_text(self.piece_nano)})
-        return canonical_price({"prompt": to_text(self.prompt_nano), "completion": to_text(self.completion_nano)})
+        rates = {"prompt": self.prompt_nano, "input_cache_read": self.cached_nano, "completion": self.completion_nano}
+        return canonical_price({name: to_text(nano) for name, nano in rates.items()})
+
+    @cached_property
+    def price_version(self) -> bytes:
+        """Of that price."""
+        return price_version(self.price)
+
+    @cached_property
+    def quantities(self) -> str:
+        """What a piece of media was charged by."""
+        credits = to_text(self.piece_nano * CREDITS_PER_USD)
+        return orjson.dumps({"count": 1, "credits": credits, "unit": self.kind}, option=orjson.OPT_SORT_KEYS).decode()
 
     def event(self) -> pb.Event:
         """Its entry in the catalogue."""
@@ -46,16 +73,16 @@ class Offer:
             context_length=0 if self.is_media else 128_000,
             output_tokens_max=0 if self.is_media else 16_384,
             price=self.price,
-            price_version=price_version(self.price),
+            price_version=self.price_version,
         )
         entry.routes.add(provider=self.provider, upstream_id=self.model)
         return pb.Event(model_set=entry)
 
 
-def _chat(model: str, prompt: float, completion: float, share: float) -> Offer:
+def _chat(model: str, prompt: float, completion: float, share: float, thinks: bool = False) -> Offer:
     """USD for a million tokens."""
     nano = (round(prompt * NANO_PER_MILLION), round(completion * NANO_PER_MILLION))
-    return Offer(model, "chat", "openrouter", *nano, 0, share)
+    return Offer(model, "chat", "openrouter", *nano, 0, share, thinks)
 
 
 def _media(model: str, kind: str, usd: str, share: float) -> Offer:
@@ -69,12 +96,12 @@ OFFERS = (
     _chat("anthropic/claude-sonnet-4.5", 3.00, 15.00, 9),
     _chat("anthropic/claude-haiku-4.5", 1.00, 5.00, 8),
     _chat("google/gemini-2.5-flash", 0.30, 2.50, 14),
-    _chat("google/gemini-2.5-pro", 1.25, 10.00, 4),
+    _chat("google/gemini-2.5-pro", 1.25, 10.00, 4, thinks=True),
     _chat("deepseek/deepseek-chat-v3.1", 0.20, 0.80, 9),
     _chat("meta-llama/llama-3.3-70b-instruct", 0.13, 0.40, 5),
-    _chat("qwen/qwen3-235b-a22b", 0.20, 0.60, 4),
+    _chat("qwen/qwen3-235b-a22b", 0.20, 0.60, 4, thinks=True),
     _chat("mistralai/mistral-small-3.2", 0.06, 0.18, 3),
-    _chat("openai/gpt-oss-20b:free", 0, 0, 1),
+    _chat("openai/gpt-oss-20b:free", 0, 0, 1, thinks=True),
     _media("kie/nano-banana", "image", "0.02", 2.5),
     _media("kie/flux-kontext", "image", "0.025", 1),
     _media("kie/veo3-fast", "video", "0.40", 0.3),

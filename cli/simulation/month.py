@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import google_crc32c
 
+from cli.simulation.desk import Desk
 from cli.simulation.log import LogBuilder
 from cli.simulation.market import OFFERS, Buyer, Market, Offer
 from core.ledger.money import NANO, ceil_div, to_text
@@ -38,6 +39,8 @@ _REFUSALS = {
     Code.KEY_REFUSED: (401, "invalid_api_key"),
     Code.SUSPENDED: (403, "project_suspended"),
 }
+_CHATS_ONLY = (("superseded", 0.0004), ("late", 0.0004), ("broken", 0.003), ("cut", 0.001), ("dearer", 0.0005))
+_ENDS = {"left": pb.CANCELLED, "broken": pb.BROKEN, "cut": pb.CUT}
 _AT_THE_EDGE = ((401, "invalid_api_key"), (404, "model_not_found"), (400, "invalid_request"))
 
 
@@ -55,6 +58,8 @@ class Call:
     cost_nano: int
     duration_ms: int
     plan: str
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
     attempt: int = 1
     submitted: bool = False
 
@@ -71,6 +76,7 @@ class Month:
         self.usage: list[usage_pb2.UsageEvent] = []
         self._log = log
         self._market = market
+        self._desk = Desk(market, rng)
         self._cumulative = market.cumulative
         self._rng = rng
         self._first_ms = first_ms
@@ -114,12 +120,12 @@ class Month:
         events += [offer.event() for offer in OFFERS]
         events += [pb.Event(model_activated=pb.ModelActivated(model_id=offer.model)) for offer in OFFERS]
         self._log.append(start, 0, events)
-        self._set_rate(start)
         for root_id, opening in self._market.openings:
             self._log.append(start, google_crc32c.value(root_id) % self._log.partitions, opening)
+        self._new_day(start)
 
-    def _set_rate(self, time_ms: int) -> None:
-        """The central bank's rate of the day: a walk with a drift."""
+    def _new_day(self, time_ms: int) -> None:
+        """Once a day: the central bank's rate, a walk with a drift; and what people do."""
         day = (time_ms + 3 * 3_600_000) // 86_400_000
         if day == self._rate_day:
             return
@@ -128,11 +134,13 @@ class Month:
         date = datetime.fromtimestamp(time_ms / 1000, ISTANBUL).date().isoformat()
         rate = pb.FxRateSet(base=pb.USD, quote=pb.TRY, rate_nano=self._rate_nano, source="tcmb", reference=date)
         self._log.append(time_ms, 0, [pb.Event(fx_rate_set=rate)])
+        for buyer, event in self._desk.day(self._log.state, self._rate_nano):
+            self._log.append(time_ms, self._partitions[buyer.account_id], [event])
 
     # One tick
 
     def _tick(self, time_ms: int, count: int) -> None:
-        self._set_rate(time_ms)
+        self._new_day(time_ms)
         events: dict[int, list[pb.Event]] = defaultdict(list)
         calls: dict[int, list[Call | None]] = defaultdict(list)
         while self._due and self._due[0][0] <= time_ms:
@@ -180,7 +188,7 @@ class Month:
         else:
             prompt = min(int(rng.lognormvariate(6.3, 1.1)) + 8, 100_000)
             completion = min(int(rng.lognormvariate(5.2, 0.9)) + 1, 16_000)
-            cost_nano = prompt * offer.prompt_nano + completion * offer.completion_nano
+            cost_nano = 0
             duration_ms = int(300 + rng.lognormvariate(6.0, 0.5) + completion * rng.uniform(4, 14))
         call = Call(
             buyer,
@@ -194,6 +202,12 @@ class Month:
             min(duration_ms, 240_000),
             self._plan(offer),
         )
+        if not offer.is_media:
+            if rng.random() < 0.25:
+                call.cached_tokens = int(prompt * rng.uniform(0.2, 0.9))
+            if offer.thinks:
+                call.reasoning_tokens = int(completion * rng.uniform(0.2, 0.8))
+            call.cost_nano = _chat_nano(call)
         if call.plan == "edge":
             self._seen(call, *rng.choice(_AT_THE_EDGE), 900)
         return call
@@ -204,8 +218,11 @@ class Month:
             if draw < share:
                 return plan
             draw -= share
-        if draw < 0.0008 and not offer.is_media:
-            return "superseded" if draw < 0.0004 else "late"
+        if not offer.is_media:
+            for plan, share in _CHATS_ONLY:
+                if draw < share:
+                    return plan
+                draw -= share
         return "completed"
 
     def _payments(self, buyer: Buyer) -> Iterator[pb.Event]:
@@ -290,11 +307,12 @@ class Month:
 
     def _settled(self, call: Call) -> pb.Event:
         left = call.plan == "left"
-        if left:
+        if call.plan in _ENDS and not call.offer.is_media:
             call.completion_tokens //= 2
-            if not call.offer.is_media:
-                prompt_nano = call.prompt_tokens * call.offer.prompt_nano
-                call.cost_nano = prompt_nano + call.completion_tokens * call.offer.completion_nano
+            call.reasoning_tokens //= 2
+            call.cost_nano = _chat_nano(call)
+        elif call.plan == "dearer":  # the provider took another way than the one it lists
+            call.cost_nano *= 3
         if not call.offer.is_media and call.plan != "superseded":
             self._seen(call, 200, "", call.duration_ms * 1000, disconnected=left)
         charge_nano, parent_nano = self._charges(call)
@@ -305,20 +323,34 @@ class Month:
             charge_nano=charge_nano,
             prompt_tokens=call.prompt_tokens,
             completion_tokens=call.completion_tokens,
+            cached_tokens=call.cached_tokens,
+            reasoning_tokens=call.reasoning_tokens,
             provider_cost_usd=to_text(call.cost_nano),
             fx_rate_nano=self._rate_nano if buyer.currency == pb.TRY else NANO,
             markup_bps=buyer.markup_bps,
-            price_version=b"",
-            basis=pb.PROVIDER_COST,
-            end=pb.CANCELLED if left else pb.COMPLETED,
+            price_version=call.offer.price_version,
+            basis=self._basis(call),
+            end=_ENDS.get(call.plan, pb.COMPLETED),
             provider=call.offer.provider,
             generation_id=f"gen-{call.request_id.hex()}-{call.attempt}",
             provider_calls=1,
         )
+        if settled.basis == pb.ESTIMATED:
+            settled.counted_by = "o200k_base"
+        if call.offer.is_media:
+            settled.quantities = call.offer.quantities
         if parent is not None:
             settled.parent_charge_nano, settled.parent_markup_bps = parent_nano, parent.markup_bps
             settled.parent_fx_rate_nano = self._rate_nano if parent.currency == pb.TRY else NANO
         return pb.Event(request_settled=settled)
+
+    def _basis(self, call: Call) -> pb.CostBasis.ValueType:
+        """Most answers end with the provider's own cost; who leaves early often leaves without it."""
+        if call.offer.is_media:
+            return pb.CATALOGUE_PRICE
+        if call.plan in ("left", "broken"):
+            return pb.ESTIMATED if self._rng.random() < 0.4 else pb.PROVIDER_COST
+        return pb.PROVIDER_TOKENS if call.plan == "completed" and self._rng.random() < 0.01 else pb.PROVIDER_COST
 
     def _seen(self, call: Call, status: int, code: str, duration_us: int, disconnected: bool = False) -> None:
         """What the edge reports of a call."""
@@ -331,7 +363,7 @@ class Month:
                 account_id=b"" if unknown else call.buyer.account_id,
                 key_id=b"" if unknown else call.key_id,
                 model=call.offer.model,
-                route=call.offer.kind,
+                route="generate" if call.offer.is_media else "chat",
                 status=status,
                 code=code,
                 first_byte_us=min(duration_us, 150_000 + duration_us // 9) if streamed else duration_us,
@@ -344,6 +376,13 @@ class Month:
                 provider=call.offer.provider if status < 400 else "",
             )
         )
+
+
+def _chat_nano(call: Call) -> int:
+    """Nano-USD for what a chat has read and written."""
+    offer = call.offer
+    fresh_nano = (call.prompt_tokens - call.cached_tokens) * offer.prompt_nano
+    return fresh_nano + call.cached_tokens * offer.cached_nano + call.completion_tokens * offer.completion_nano
 
 
 def _weights(first_ms: int, end_ms: int) -> list[float]:

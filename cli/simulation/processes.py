@@ -14,6 +14,8 @@ from runtime.errors import OperatorError
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.05
+EARLY_S = 1.0
+EARLY_DEATHS_MAX = 5
 
 
 def free_port() -> int:
@@ -41,21 +43,56 @@ async def nats_server(folder: Path) -> AsyncIterator[str]:
 @asynccontextmanager
 async def running(
     words: list[str], log: Path, ready: Callable[[], bool], environment: Mapping[str, str] | None = None
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that is ready, and that is stopped in the end. Raises OperatorError."""
-    with log.open("ab") as file:
-        process = await asyncio.create_subprocess_exec(
-            *words, stdout=file, stderr=file, env={**os.environ, **(environment or {})}
-        )
+) -> AsyncIterator[asyncio.Future[None]]:
+    """A process that is ready, is started again whenever it dies, and is stopped in the end.
+
+    The future ends with OperatorError when it cannot be kept running. Raises that too.
+    """
+    kept = _Kept(words, log, {**os.environ, **(environment or {})})
+    keeping = asyncio.create_task(kept.run())
     try:
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
         while not await asyncio.to_thread(ready):
-            if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
+            if keeping.done():
+                keeping.result()
+            if asyncio.get_running_loop().time() > deadline:
                 raise OperatorError(f"{Path(words[0]).name} does not start; see {log}")
             await asyncio.sleep(POLL_S)
-        yield process
+        yield keeping
     finally:
-        await _stop(process)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await kept.stop()
+
+
+class _Kept:
+    """One process at a time, the next as soon as one has died."""
+
+    def __init__(self, words: list[str], log: Path, environment: Mapping[str, str]) -> None:
+        self._words = words
+        self._log = log
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def run(self) -> None:
+        """Raises OperatorError when it dies EARLY_DEATHS_MAX times in a row, each time soon after its start."""
+        early = 0
+        clock = asyncio.get_running_loop().time
+        while early < EARLY_DEATHS_MAX:
+            began = clock()
+            with self._log.open("ab") as file:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._words, stdout=file, stderr=file, env=self._environment
+                )
+            await self._process.wait()
+            early = early + 1 if clock() - began < EARLY_S else 0
+            await asyncio.sleep(POLL_S)
+        raise OperatorError(f"{Path(self._words[0]).name} does not keep running; see {self._log}")
+
+    async def stop(self) -> None:
+        """Terminate it, and kill it when it does not end."""
+        if self._process is not None:
+            await _stop(self._process)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -6,12 +6,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 
 from bus.connection import Connection
+from bus.errors import BusError, UnsafeStream
 from bus.streams import LEDGER, USAGE, last_position, provision_usage
 from cli.offline import Bar
 from cli.session import Session
@@ -22,13 +26,15 @@ from cli.simulation.month import Month
 from cli.simulation.processes import free_port, nats_server, running
 from cli.simulation.usage import Reports
 from projections.proof.statement import month_bounds
-from runtime.errors import OperatorError
 from runtime.settings import Settings
 
 MARKER = "simulated.json"
 YIELD_TICKS = 200
 SINK_POLL_S = 0.5
+PATIENCE_S = 60.0
 ASK_TIMEOUT_S = 10.0
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Wanted:
 
 
 async def write(session: Session, path: Path, wanted: Wanted) -> Shape:
-    """Make the instance; what it holds. Raises OperatorError, BusError."""
+    """Make the instance; what it holds. Its server and its sink may die meanwhile. Raises OperatorError, BusError."""
     began = time.monotonic()
     rng = random.Random(wanted.seed)
     settings = Settings(projections_dir=path / "projections", archive_dir=path / "archive")
@@ -54,9 +60,9 @@ async def write(session: Session, path: Path, wanted: Wanted) -> Shape:
         connection = await Connection.open(settings, "simulate")
         reports = await _play(session, connection, settings, play, Reports(connection, rng))
         checkpoint = builder.finish(play.ended_ms)
-        await builder.publish(connection, settings, checkpoint)
+        await _persist(lambda: builder.publish(connection, settings, checkpoint))
         written_s = time.monotonic() - began
-        ends = {stream: await last_position(connection, stream) for stream in (LEDGER, USAGE)}
+        ends = {stream: await _persist(partial(last_position, connection, stream)) for stream in (LEDGER, USAGE)}
         await connection.close()
         if wanted.sink:
             await _sink(session, settings, path, ends)
@@ -79,7 +85,7 @@ async def write(session: Session, path: Path, wanted: Wanted) -> Shape:
 
 
 async def _play(session: Session, connection: Connection, settings: Settings, play: Month, reports: Reports) -> Reports:
-    await provision_usage(connection, settings)
+    await _persist(lambda: provision_usage(connection, settings))
     with Bar(session, "simulating calls") as bar:
         for number, done in enumerate(play.ticks()):
             if number % YIELD_TICKS == 0:
@@ -88,6 +94,20 @@ async def _play(session: Session, connection: Connection, settings: Settings, pl
         bar(play.calls, play.wanted)
     await reports.publish(play.usage, whole=True)
     return reports
+
+
+async def _persist(action: Callable[[], Awaitable[Found]]) -> Found:
+    """Do what may be repeated, again while the server is away. Raises the last BusError after PATIENCE_S."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await action()
+        except UnsafeStream:
+            raise
+        except BusError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(SINK_POLL_S)
 
 
 async def _sink(session: Session, settings: Settings, path: Path, ends: dict[str, int]) -> None:
@@ -103,14 +123,14 @@ async def _sink(session: Session, settings: Settings, path: Path, ends: dict[str
     log = path / "logs" / "analytics.log"
     log.parent.mkdir(exist_ok=True)
     words = [sys.executable, "-m", "cli.main", "analytics"]
-    async with running(words, log, lambda: _asked(f"{url}/readyz") is not None, environment) as process:
+    async with running(words, log, lambda: _asked(f"{url}/readyz") is not None, environment) as kept:
         with Bar(session, "sinking into ClickHouse") as bar:
             done = dict.fromkeys(ends, 0)
             while any(done[stream] < end for stream, end in ends.items()):
-                if process.returncode is not None:
-                    raise OperatorError(f"the analytics process has ended; see {log}")
+                if kept.done():
+                    kept.result()
                 await asyncio.sleep(SINK_POLL_S)
-                done = {stream: await asyncio.to_thread(_sunk, url, stream) for stream in ends}
+                done = {stream: max(done[stream], await asyncio.to_thread(_sunk, url, stream)) for stream in ends}
                 bar(sum(done.values()), sum(ends.values()))
 
 

@@ -6,3 +6,4 @@ SELECT model, sum(d.calls) AS calls, round(100 * sumIf(d.calls, call_end = 'comp
 FROM charges_daily AS d
 GROUP BY model
 ORDER BY calls DESC
+LIMIT 20

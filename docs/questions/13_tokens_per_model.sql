@@ -5,4 +5,6 @@ SELECT model, sum(d.prompt_tokens) AS prompt_tokens, sum(d.completion_tokens) AS
        round(sum(d.provider_cost_nano) / (prompt_tokens + completion_tokens) / 1e9 * 1e6, 3) AS usd_per_million
 FROM charges_daily AS d
 GROUP BY model
+HAVING prompt_tokens > 0 AND completion_tokens > 0
 ORDER BY prompt_tokens DESC
+LIMIT 20

@@ -98,8 +98,8 @@ MODEL_PRICES = Table(
 CHANGES = Table("changes", ("stream_seq", "event_index", "time", "event", "subject", "actor", "outcome", "details"))
 LEDGER_TABLES = (CHARGES, RELEASES, LOSSES, CREDITS, TASKS, ACCOUNTS, FX_RATES, MODEL_PRICES, CHANGES)
 
-_ENDS = range(5)
-_BASES = range(4)
+ENDS = range(5)
+BASES = range(5)
 """What the columns' enums know; others become `unspecified` rather than stop the sink."""
 _U8_MAX, _U16_MAX = 2**8 - 1, 2**16 - 1
 
@@ -266,8 +266,8 @@ class LedgerRows:
             state.time_ms,
             opened.attempt,
             outcome.code,
-            settled.end if settled.end in _ENDS else 0,
-            settled.basis if settled.basis in _BASES else 0,
+            settled.end if settled.end in ENDS else 0,
+            settled.basis if settled.basis in BASES else 0,
             0 if late else opened.hold_nano,
             settled.charge_nano,
             outcome.charged_nano,

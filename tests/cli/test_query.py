@@ -54,6 +54,15 @@ def test_a_wrong_question_says_why_and_changes_nothing(data: Path) -> None:
     assert json.loads(onysoft(data, "query", "SELECT count() AS n FROM fx_rates", "--json").stdout) == [{"n": 2}]
 
 
+def test_a_question_may_begin_with_a_comment_and_a_wrong_option_is_still_one(data: Path) -> None:
+    """As the files in docs/questions do: `onysoft query "$(cat FILE)"`."""
+    found = onysoft(data, "query", "-- how many?\nSELECT count() AS n FROM fx_rates", "--json")
+    assert json.loads(found.stdout) == [{"n": 2}]
+    wrong = onysoft(data, "query", "--cvs", "SELECT 1")
+    assert wrong.returncode == 2
+    assert b"--cvs" in wrong.stderr
+
+
 def test_migrate_says_that_nothing_is_missing(data: Path) -> None:
     found = onysoft(data, "analytics", "migrate", "--json")
     assert json.loads(found.stdout)["applied"] == []

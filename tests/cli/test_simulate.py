@@ -49,6 +49,16 @@ def test_a_month_has_every_kind_of_event_and_a_seed_makes_it_again(tmp_path: Pat
                 kinds[event.WhichOneof("event") or ""] += 1
     books.check()
     assert books.state.digest() == builder.state.digest()
+    acts = {
+        "limit_set",
+        "model_blocked",
+        "account_suspended",
+        "key_resumed",
+        "key_revoked",
+        "credit_moved",
+        "markup_set",
+    }
+    assert not acts - kinds.keys()
     missing = {"request_opened", "request_settled", "request_released", "task_submitted", "credit_added"} - kinds.keys()
     assert not missing
     assert kinds["fx_rate_set"] >= 31

@@ -1,7 +1,9 @@
 """Kill the owner of ClickHouse and nats-server while a month is sunk: the tables must equal the ledger all the same."""
 
+import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.processes import family
 from bus.server_config import render
 from tests.cli.conftest import Onysoft, onysoft
 from tests.conftest import NatsServer, free_port
@@ -96,14 +99,76 @@ def test_tables_equal_the_ledger_whatever_is_killed_while_they_are_filled(
                     sink.start()
             time.sleep(0.05)
         assert kills >= 3
-        for name, value in {**sink.environment, "ONYSOFT_ANALYTICS_URL": sink.url}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delenv("ONYSOFT_DATA", raising=False)
-        monkeypatch.setattr("cli.instance._pointed_to", lambda: None)
-        report = onysoft("reconcile", "--json")
-        assert (report.code, report.json["differences"]) == (0, 0), report.out[-3000:]
-        assert report.json["totals"]["charges"] > 11_000
-        assert report.json["to_position"] == made.json["ledger_positions"]
+        _assert_reconciled(onysoft, monkeypatch, sink, made.json["ledger_positions"])
     finally:
         sink.kill()
         nats.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_a_simulated_month_is_whole_although_its_server_and_its_sink_were_killed(
+    tmp_path: Path, onysoft: Onysoft, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    folder = tmp_path / "data"
+    words = ("--data", str(folder), "--calls", "12000", "--accounts", "150", "--seed", str(seed))
+    environment = {**os.environ, "ONYSOFT_ANALYTICS_RANGE_ROWS": "1000", "ONYSOFT_SNAPSHOT_EVERY_S": "1"}
+    log = tmp_path / "simulate.log"
+    with log.open("wb") as output:
+        simulating = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "simulate", *words], stdout=output, stderr=output, env=environment
+        )
+    try:
+        killed = _kill_now_and_then(simulating, random.Random(seed))
+        assert simulating.wait(DEADLINE_S) == 0, log.read_text()
+    finally:
+        simulating.kill()
+        simulating.wait()
+    assert {"nats-server", "analytics"} <= set(killed), killed
+    made = json.loads((folder / "simulated.json").read_text())
+    port = free_port()
+    nats = NatsServer(tmp_path, render(port, folder / "nats" / "store"), port)
+    nats.start()
+    sink = Sink(folder, nats.url)
+    sink.start()
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while sink.sunk("LEDGER") < made["ledger_positions"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        _assert_reconciled(onysoft, monkeypatch, sink, made["ledger_positions"])
+    finally:
+        sink.kill()
+        nats.kill()
+
+
+def _kill_now_and_then(simulating: subprocess.Popen[bytes], rng: random.Random) -> list[str]:
+    """SIGKILL to one of the simulation's own processes, KILLS times at the most; their names."""
+    killed = []
+    while simulating.poll() is None and len(killed) < KILLS:
+        time.sleep(0.3 + rng.random())
+        children = {pid: name for pid in family(simulating.pid)[1:] if (name := _name(pid))}
+        if children:
+            pid = rng.choice(sorted(children))
+            os.kill(pid, signal.SIGKILL)
+            killed.append(children[pid])
+    return killed
+
+
+def _name(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return next((name for name in ("nats-server", "analytics") if any(name.encode() in word for word in words)), "")
+
+
+def _assert_reconciled(onysoft: Onysoft, monkeypatch: pytest.MonkeyPatch, sink: Sink, position: int) -> None:
+    for name, value in {**sink.environment, "ONYSOFT_ANALYTICS_URL": sink.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("ONYSOFT_DATA", raising=False)
+    monkeypatch.setattr("cli.instance._pointed_to", lambda: None)
+    report = onysoft("reconcile", "--json")
+    assert (report.code, report.json["differences"]) == (0, 0), report.out[-3000:]
+    assert report.json["totals"]["charges"] > 11_000
+    assert report.json["to_position"] == position

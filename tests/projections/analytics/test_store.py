@@ -1,13 +1,17 @@
 """The store's port: where it is, who may open it, and that a repeated insert counts once."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from projections.analytics.ledger_rows import BASES, ENDS
 from projections.analytics.migrate import home_id, migrate, migrations
 from projections.analytics.store import Store, StoreFailed, parse_dsn
+from proto.onysoft.v1 import ledger_pb2 as pb
 from runtime.settings import Settings
 
 
@@ -41,6 +45,23 @@ def test_every_column_explains_itself(store: Store) -> None:
         {"database": store.database},
     )
     assert silent == []
+
+
+@pytest.mark.parametrize(("column", "enum", "known"), [("basis", pb.CostBasis, BASES), ("call_end", pb.CallEnd, ENDS)])
+def test_every_word_of_the_ledger_has_one_in_the_tables(store: Store, column: str, enum: Any, known: range) -> None:
+    """A word that the tables lack would stand there as `unspecified`."""
+    type_ = store.value(
+        "SELECT type FROM system.columns"
+        " WHERE database = {database:String} AND table = 'charges' AND name = {name:String}",
+        {"database": store.database, "name": column},
+    )
+    named = {int(number): name for name, number in re.findall(r"'(\w+)' = (\d+)", str(type_))}
+    assert named == {number: _word(name) for name, number in enum.items()}
+    assert list(known) == sorted(named)
+
+
+def _word(name: str) -> str:
+    return "unspecified" if name.endswith("_UNSPECIFIED") else name.lower()
 
 
 def test_the_same_files_make_replicated_tables() -> None:
