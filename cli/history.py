@@ -28,7 +28,7 @@ def balance_at(session: Session, account: str, at: str) -> Shape:
     """The balance after a position (`1234`), or at a moment (`2026-11-03`, `2026-11-03T12:00`: Istanbul's, unless it
     names an offset). Raises CallFailed."""
     account_id = account_of(account)
-    time_ms = 0 if at.isdigit() else _moment_ms(at)
+    time_ms = 0 if at.isdigit() else moment_ms(at, "--at")
 
     async def work(connection: Connection, settings: Settings) -> Books:
         with Bar(session, "folding the ledger") as bar:
@@ -56,11 +56,13 @@ def balance_at(session: Session, account: str, at: str) -> Shape:
     }
 
 
-def _moment_ms(text: str) -> int:
+def moment_ms(text: str, option: str) -> int:
+    """Unix milliseconds of an ISO date or time, Istanbul's unless it names an offset. Raises CallFailed."""
     try:
         moment_of = datetime.fromisoformat(text)
     except ValueError:
-        raise CallFailed("invalid_argument", "--at must be a ledger position or a time like 2026-11-03T12:00") from None
+        message = f"{option} must be a ledger position or a time like 2026-11-03T12:00"
+        raise CallFailed("invalid_argument", message) from None
     if moment_of.tzinfo is None:
         moment_of = moment_of.replace(tzinfo=ISTANBUL)
     return int(moment_of.timestamp() * 1000)

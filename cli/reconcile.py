@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from bus.errors import ArchiveBroken, HistoryLost
 from bus.streams import LEDGER, last_position
 from cli.analytics import asker
 from cli.client import CallFailed
+from cli.history import moment_ms
 from cli.instance import NoInstance
 from cli.offline import Bar, run_connected
 from cli.session import Session
@@ -25,8 +27,10 @@ from core.ledger.outcome import FoldStopped
 from projections.proof.books import Books
 from projections.proof.reconcile import Ask, Reconciler, Report, StoreAway, query
 from projections.proof.reconcile_provider import ProviderBook
+from projections.proof.reconcile_rollups import compare_batches, compare_roll_ups
 from projections.proof.reconcile_usage import compare_usage
-from projections.proof.time_travel import books_at_position
+from projections.proof.statement import ISTANBUL
+from projections.proof.time_travel import books_at_position, position_at
 from runtime.settings import Settings
 
 JOURNAL_TIMEOUT_S = 60.0
@@ -36,8 +40,10 @@ SANDBOX_PROVIDERS = frozenset({"openrouter", "fallback"})
 
 def reconcile(
     context: typer.Context,
-    first: Annotated[int, typer.Option("--from", min=1, help="first ledger position")] = 1,
-    last: Annotated[int, typer.Option("--to", min=0, help="last ledger position; 0: where the tables end")] = 0,
+    begin: Annotated[str, typer.Option("--from", help="first ledger position, or a time; default: the first")] = "1",
+    until: Annotated[
+        str, typer.Option("--to", help="last ledger position, or a time; default: where the tables end")
+    ] = "0",
     analytics: Annotated[bool, typer.Option(help="compare the analytics tables")] = True,
     provider: Annotated[bool, typer.Option(help="compare the sandbox's journal, where the instance has one")] = True,
 ) -> None:
@@ -45,12 +51,13 @@ def reconcile(
     session: Session = context.obj
     ask = _ask(session) if analytics else None
 
-    async def work(connection: Connection, settings: Settings) -> tuple[Report, int]:
+    async def work(connection: Connection, settings: Settings) -> tuple[Report, int, int]:
         journal = await asyncio.to_thread(_journal, session) if provider else None
-        run = _Run(connection, settings.archive_dir, ask, journal, _simulated_up_to(session))
-        return await run.compare(session, first, last)
+        run = _Run(connection, settings, ask, journal, _simulated_up_to(session))
+        first = await _position(connection, settings, begin, "--from")
+        return await run.compare(session, first, await _position(connection, settings, until, "--to"))
 
-    report, end = run_connected(session, work)
+    report, first, end = run_connected(session, work)
     differences = [{"position": each.position, "where": each.table, "what": each.text} for each in report.differences]
     shape: Shape = {
         "ok": report.ok,
@@ -69,33 +76,42 @@ def reconcile(
         raise typer.Exit(1)
 
 
+async def _position(connection: Connection, settings: Settings, text: str, option: str) -> int:
+    """The ledger position that an option names; for a time as the beginning, the first after it. Raises CallFailed."""
+    if text.isdigit():
+        return max(int(text), 1 if option == "--from" else 0)
+    found = await position_at(connection, settings.archive_dir, moment_ms(text, option))
+    return found + 1 if option == "--from" else max(found, 1)
+
+
 class _Run:
     """One comparison."""
 
     def __init__(
         self,
         connection: Connection,
-        archive: Path | None,
+        settings: Settings,
         ask: Ask | None,
         journal: list[dict[str, Any]] | None,
         simulated: int,
     ) -> None:
         self._connection = connection
-        self._archive = archive
+        self._settings = settings
+        self._archive = settings.archive_dir
         self._ask = ask
         self._journal = journal
         self._simulated = simulated
 
-    async def compare(self, session: Session, first: int, last: int) -> tuple[Report, int]:
-        """The report, and the last position compared. Raises StoreAway, BusError."""
+    async def compare(self, session: Session, first: int, last: int) -> tuple[Report, int, int]:
+        """The report, and the first and last position compared. Raises StoreAway, BusError."""
         report = Report()
         try:
             books = await self._books_before(session, first)
         except (FoldStopped, HistoryLost, ArchiveBroken) as error:
             report.differs(0, "ledger", str(error))
-            return report, 0
+            return report, first, 0
         end, ends = await self._end(last)
-        run = Reconciler(self._connection, self._archive, books, self._ask)
+        run = Reconciler(self._connection, self._archive, books, self._ask, whole=first == 1)
         run.report = report
         book = None
         if self._journal is not None:
@@ -108,7 +124,7 @@ class _Run:
                 await run.advance(end, bar)
         except (FoldStopped, HistoryLost, ArchiveBroken) as error:
             report.differs(run.position + 1, "ledger", f"the log cannot be read on: {error}")
-            return report, run.position
+            return report, first, run.position
         if book is not None:
             book.finish()
         await run.compare_balances()
@@ -117,7 +133,25 @@ class _Run:
             until_ms = min(books.state.time_ms, reported_ms) if reported_ms else 0
             with Bar(session, "edges' reports") as bar:
                 await compare_usage(self._ask, report, begin_ms or await self._first_ms(), until_ms, bar)
-        return report, run.position
+            if first == 1 and not last:
+                await self._compare_sums(session, self._ask, report)
+        return report, first, run.position
+
+    async def _compare_sums(self, session: Session, ask: Ask, report: Report) -> None:
+        """What is made of the tables' rows: batches and roll-ups, as far back as rows are kept."""
+        settings = self._settings
+        kept_days = {
+            "charges": settings.analytics_charges_days,
+            "requests": settings.analytics_requests_days,
+            **dict.fromkeys(("charges_hourly", "requests_hourly", "latency_hourly"), settings.analytics_hourly_days),
+        }
+        now = datetime.now(ISTANBUL)
+        kept_since = now - timedelta(days=settings.analytics_requests_days - 1)
+        await compare_batches(
+            ask, report, int(kept_since.timestamp() * 1000) if settings.analytics_requests_days else 0
+        )
+        with Bar(session, "roll-ups") as bar:
+            await compare_roll_ups(ask, report, kept_days, now.date(), bar)
 
     async def _books_before(self, session: Session, first: int) -> Books:
         if first == 1:

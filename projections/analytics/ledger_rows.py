@@ -3,7 +3,7 @@
 What was charged is not in the log: it is what the fold makes of it. So the sink folds, with the rules of every core.
 """
 
-import struct
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -46,8 +46,9 @@ CHARGES = Table(
         *("parent_currency", "key_id", "model", "provider", "generation_id", "price_version", "quantities"),
         "counted_by",
     ),
+    "QHqBbbbqqqqqqqqqqIqIIIIIIHQq",
 )
-_CHARGE = struct.Struct("<QHqBbbbqqqqqqqqqqIqIIIIIIHQq")
+_CHARGE = CHARGES.packer
 
 RELEASES = Table(
     "releases",
@@ -56,8 +57,9 @@ RELEASES = Table(
         *("opened_seq", "opened_time", "request_id", "account_id", "parent_id", "currency", "key_id", "model"),
         "reason",
     ),
+    "QHqBqqHQq",
 )
-_RELEASE = struct.Struct("<QHqBqqHQq")
+_RELEASE = RELEASES.packer
 
 LOSSES = Table(
     "losses",
@@ -65,8 +67,9 @@ LOSSES = Table(
         *("stream_seq", "event_index", "time", "attempt", "asked_nano", "provider_cost_nano", "prompt_tokens"),
         *("completion_tokens", "request_id", "provider", "generation_id", "reason"),
     ),
+    "QHqBqqII",
 )
-_LOSS = struct.Struct("<QHqBqqII")
+_LOSS = LOSSES.packer
 
 CREDITS = Table(
     "credits",
@@ -74,8 +77,9 @@ CREDITS = Table(
         *("stream_seq", "event_index", "leg", "time", "kind", "asked_nano", "amount_nano", "account_id", "parent_id"),
         *("currency", "other_account_id", "reference", "actor"),
     ),
+    "QHBqbqq",
 )
-_CREDIT = struct.Struct("<QHBqbqq")
+_CREDIT = CREDITS.packer
 _ADDED, _REVERSED, _MOVED_OUT, _MOVED_IN = 1, 2, 3, 4
 
 TASKS = Table(
@@ -84,18 +88,24 @@ TASKS = Table(
         *("stream_seq", "event_index", "time", "attempt", "lease_ms", "hold_nano", "opened_time", "request_id"),
         *("account_id", "parent_id", "currency", "key_id", "model", "provider", "provider_task_id"),
     ),
+    "QHqBQqq",
 )
-_TASK = struct.Struct("<QHqBQqq")
+_TASK = TASKS.packer
 
 ACCOUNTS = Table(
     "accounts",
     ("stream_seq", "event_index", "time", "markup_bps", "account_id", "parent_id", "kind", "currency"),
+    "QHqI",
 )
-FX_RATES = Table("fx_rates", ("stream_seq", "event_index", "time", "rate_nano", "base", "quote", "source", "reference"))
+FX_RATES = Table(
+    "fx_rates", ("stream_seq", "event_index", "time", "rate_nano", "base", "quote", "source", "reference"), "QHqq"
+)
 MODEL_PRICES = Table(
-    "model_prices", ("stream_seq", "event_index", "time", "model", "kind", "name", "price_version", "price")
+    "model_prices", ("stream_seq", "event_index", "time", "model", "kind", "name", "price_version", "price"), "QHq"
 )
-CHANGES = Table("changes", ("stream_seq", "event_index", "time", "event", "subject", "actor", "outcome", "details"))
+CHANGES = Table(
+    "changes", ("stream_seq", "event_index", "time", "event", "subject", "actor", "outcome", "details"), "QHq"
+)
 LEDGER_TABLES = (CHARGES, RELEASES, LOSSES, CREDITS, TASKS, ACCOUNTS, FX_RATES, MODEL_PRICES, CHANGES)
 
 ENDS = range(5)
@@ -177,9 +187,11 @@ class LedgerRows:
     def apply(self, entry: Entry) -> None:
         """Fold one message and add its rows. Raises FoldStopped."""
         batch = pb.LedgerBatch.FromString(entry.payload)
-        state = self.state
         partition = int(entry.subject[_SUBJECT_PREFIX:])
-        outcomes = apply_batch(state, batch, partition, entry.position, entry.time_ms, entry.payload)
+        self.add(entry, batch, apply_batch(self.state, batch, partition, entry.position, entry.time_ms, entry.payload))
+
+    def add(self, entry: Entry, batch: pb.LedgerBatch, outcomes: Sequence[Outcome]) -> None:
+        """Add the rows of a message that `state` has just folded."""
         silent = entry.position <= self.silent_until
         if not silent:
             self._first = self._first or entry.position

@@ -16,10 +16,17 @@ I64_MAX = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table and the columns that the sink fills, in the order in which they are packed."""
+    """A table and the columns that the sink fills, in the order in which they are packed: first the numbers, each as
+    `struct` names it, then the strings."""
 
     name: str
     columns: tuple[str, ...]
+    numbers: str
+
+    @property
+    def packer(self) -> struct.Struct:
+        """Packs the numbers."""
+        return struct.Struct("<" + self.numbers)
 
 
 class Rows:

@@ -1,7 +1,5 @@
 """From the edges' reports to rows."""
 
-import struct
-
 from bus.tail import Entry
 from projections.analytics.rows import Range, Rows, Table, Texts, clip, pack_id, pack_text
 from proto.onysoft.v1.usage_pb2 import UsageBatch, UsageEvent
@@ -16,11 +14,12 @@ REQUESTS = Table(
         *("response_bytes", "streamed", "disconnected", "attempts", "request_id", "account_id", "key_id", "model"),
         *("provider", "route", "code", "edge"),
     ),
+    "QHqHIIIQ??B",
 )
-_REQUEST = struct.Struct("<QHqHIIIQ??B")
+_REQUEST = REQUESTS.packer
 
-USAGE_BATCHES = Table("usage_batches", ("stream_seq", "time", "number", "events", "dropped", "edge", "epoch"))
-_BATCH = struct.Struct("<QqQIQ")
+USAGE_BATCHES = Table("usage_batches", ("stream_seq", "time", "number", "events", "dropped", "edge", "epoch"), "QqQIQ")
+_BATCH = USAGE_BATCHES.packer
 USAGE_TABLES = (REQUESTS, USAGE_BATCHES)
 
 _U8_MAX, _U16_MAX = 2**8 - 1, 2**16 - 1

@@ -1,12 +1,13 @@
 """Ledger and analytics by set: the same events, each with the same ids and integers, and the same balances.
 
-What the tables must hold is worked out here from the books, not with the code that filled them.
+What the tables must hold is worked out here from the books, not with the code that filled them; the columns that no
+sum rests on are compared as well, by `whole_rows.py`.
 """
 
 import asyncio
 import string
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
@@ -16,6 +17,9 @@ from bus.connection import Connection
 from bus.errors import BusError
 from bus.jetstream import Entry
 from core.ledger.outcome import Code, FoldStopped, Outcome
+from projections.analytics.ledger_rows import LEDGER_TABLES, LedgerRows
+from projections.analytics.rows import Rows, Table
+from projections.proof import whole_rows
 from projections.proof.books import Books, Movement
 from projections.proof.reading import OnProgress, no_progress, read_through
 from proto.onysoft.v1 import ledger_pb2 as pb
@@ -100,7 +104,10 @@ class Reconciler:
     `on_settlement(position, event, counted)` is called for each settlement on the way.
     """
 
-    def __init__(self, connection: Connection, archive: Path | None, books: Books, ask: Ask | None) -> None:
+    def __init__(
+        self, connection: Connection, archive: Path | None, books: Books, ask: Ask | None, whole: bool = False
+    ) -> None:
+        """`whole`: compare every column too; for that the books must begin with the log."""
         self.report = Report()
         self.books = books
         self.on_settlement: Callable[[int, pb.RequestSettled, bool], None] | None = None
@@ -109,6 +116,8 @@ class Reconciler:
         self._ask = ask
         self._expected: dict[str, dict[Key, Row]] = {table: {} for table in FIELDS}
         self._chunk = CHUNK_POSITIONS_MAX // 4
+        self._rows = LedgerRows(books.state, {}, silent_until=0) if whole and ask is not None else None
+        self._named: set[tuple[str, Key]] = set()
 
     @property
     def position(self) -> int:
@@ -161,7 +170,47 @@ class Reconciler:
             self.report.totals[table] += len(expected)
             total += len(expected)
             expected.clear()
+        if self._rows is not None and self._rows.pending:
+            await self._compare_whole(self._rows.take().rows, first, last)
+            self._rows.forget_ended()
+        self._named.clear()
         return total
+
+    async def _compare_whole(self, rows: Rows, first: int, last: int) -> None:
+        """Every column of what the log gives, against the digest of each stored row."""
+        assert self._ask is not None
+        expected = whole_rows.digests(rows)
+        for table in LEDGER_TABLES:
+            query = whole_rows.stored_digests(table).replace("$first", str(first)).replace("$last", str(last))
+            stored = await self._ask(query)
+            for key, told in self._whole(table, expected.get(table, {}), stored):
+                if (table.name, key) in self._named:
+                    continue  # named with its columns before
+                if isinstance(told, bytes):
+                    [row, *_] = await self._ask(whole_rows.stored_row(table, key))
+                    told = whole_rows.told(table, told, row)
+                self._differs(table.name, key, told)
+            self.report.totals["rows compared whole"] += len(stored)
+
+    def _whole(
+        self, table: Table, expected: dict[Key, tuple[str, bytes]], stored: Sequence[Sequence[Any]]
+    ) -> Iterator[tuple[Key, str | bytes]]:
+        """What differs: in words, or the bytes of the row whose columns are to be named."""
+        length = whole_rows.key_length(table)
+        seen = set()
+        for each in stored:
+            key = tuple(each[:length])
+            wanted = expected.get(key)
+            if wanted is None:
+                yield key, "is not in the ledger"
+            elif key in seen:
+                yield key, "is there twice"
+            elif wanted[0] != each[length]:
+                yield key, wanted[1]
+            seen.add(key)
+        for key in expected:
+            if key not in seen:
+                yield key, "is missing"
 
     def _compare_rows(self, table: str, expected: dict[Key, Row], rows: Sequence[Sequence[Any]]) -> None:
         length = _KEY_LENGTH.get(table, 2)
@@ -191,6 +240,7 @@ class Reconciler:
             self._differs(table, key, f"{_brief(table, row)}: " + "; ".join(wrong))
 
     def _differs(self, table: str, key: Key, told: str) -> None:
+        self._named.add((table, key))
         self.report.differs(key[0], table, f"event {key[1]} {told}")
 
     # The ledger
@@ -198,6 +248,8 @@ class Reconciler:
     def on_entry(self, entry: Entry) -> None:
         """Take one message of the log: what the tables must hold of it."""
         batch, outcomes, movements = self.books.apply(entry)
+        if self._rows is not None:
+            self._rows.add(entry, batch, outcomes)
         totals = self.report.totals
         totals["positions"] += 1
         legs: dict[int, list[Movement]] = {}

@@ -32,18 +32,27 @@ async def books_at_position(
     return books
 
 
-async def books_at_time(
-    connection: Connection, archive: Path | None, time_ms: int, on_progress: OnProgress = no_progress
-) -> Books:
-    """The books after the last message that the log took at or before a moment. Raises as `books_at_position`."""
-    last = await last_position(connection, LEDGER)
-    first, end = 1, last
-    while first <= end:  # the last position that is not later
+async def position_at(connection: Connection, archive: Path | None, time_ms: int) -> int:
+    """The last position whose message the log took at or before a moment; 0: none.
+
+    Raises as `bus.history.read_entry`.
+    """
+    first, end = 1, await last_position(connection, LEDGER)
+    while first <= end:
         middle = (first + end) // 2
         if (await read_entry(connection, middle, archive)).time_ms <= time_ms:
             first = middle + 1
         else:
             end = middle - 1
+    return end
+
+
+async def books_at_time(
+    connection: Connection, archive: Path | None, time_ms: int, on_progress: OnProgress = no_progress
+) -> Books:
+    """The books after the last message that the log took at or before a moment. Raises as `books_at_position`."""
+    last = await last_position(connection, LEDGER)
+    end = await position_at(connection, archive, time_ms)
     if not end:
         raise NoSuchMoment("the log begins later")
     books = Books() if archive is None else _archived_before(archive, end, time_ms)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from projections.analytics.migrate import migrate
 from projections.analytics.store import Store, parse_dsn
 from projections.proof.books import Books
 from projections.proof.reconcile import Reconciler, Report
+from projections.proof.reconcile_rollups import compare_batches, compare_roll_ups
+from projections.proof.statement import ISTANBUL
 from proto.onysoft.v1 import ledger_pb2 as pb
 from tests.projections.conftest import ACCOUNT, KEY, NANO, Ledger
 
@@ -50,12 +53,20 @@ class Tables:
         """As the CLI asks."""
         return await asyncio.to_thread(self.store.rows, sql)
 
-    async def reconciled(self, books: Books | None = None) -> Report:
-        """A comparison of everything."""
-        run = Reconciler(self.ledger.connection, None, books or Books(), self.ask)
+    async def reconciled(self, books: Books | None = None, whole: bool = False, sums: bool = False) -> Report:
+        """A comparison of the ledger; with `whole` of every column, with `sums` of reports and roll-ups too."""
+        run = Reconciler(self.ledger.connection, None, books or Books(), self.ask, whole)
         await run.advance(await self.ledger.last())
         await run.compare_balances()
+        if sums:
+            await compare_batches(self.ask, run.report, 0)
+            await compare_roll_ups(self.ask, run.report, {}, datetime.now(ISTANBUL).date())
         return run.report
+
+    async def columns(self, table: str) -> dict[str, str]:
+        """Name → type of a table's columns."""
+        rows = await self.ask(f"DESCRIBE TABLE {table}")
+        return {str(row[0]): str(row[1]) for row in rows}
 
 
 @pytest.fixture
