@@ -53,6 +53,17 @@ def test_a_reversal_counts_once_for_each_reference_and_account() -> None:
     assert (money(log)[0], money(log, "pro")[0]) == (8 * TRY, 9 * TRY)
 
 
+def test_a_reason_and_an_approver_change_no_state() -> None:
+    """A replica of the release before, which does not know the two, would come to another digest and stop."""
+    plain, told = credit_added(2 * TRY, "new"), credit_added(2 * TRY, "new")
+    told.credit_added.reason, told.credit_added.approved_by = "outage", "somebody"
+    assert told.SerializeToString() != plain.SerializeToString()
+    logs = tree(0), tree(0)
+    for log, event in zip(logs, (plain, told), strict=True):
+        log.append(event)
+    assert logs[0].state.digest() == logs[1].state.digest()
+
+
 def test_a_payment_and_its_refund_may_share_a_reference() -> None:
     """A refund named after its payment would be taken for the payment's retry."""
     log = tree(0)
