@@ -28,6 +28,8 @@ from projections.fold import Fold
 from projections.keys import key_record
 from projections.metrics import ProjectionsCollector
 from projections.models import VersionRow, prices_of
+from projections.proof.statement import NoStatement
+from projections.statements import Statements
 from projections.store import AccountRow, IndexRow, Store, is_rebuilt
 from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1 import work_pb2
@@ -51,7 +53,7 @@ FORGET_EVERY_S = 60.0
 FORGET_ROWS = 10_000
 
 
-Answering = Callable[[work_pb2.Ask], Awaitable[Any]]
+Answering = Callable[[work_pb2.Ask], Awaitable[work_pb2.Answer]]
 
 
 class Projections:
@@ -75,6 +77,7 @@ class Projections:
         self._unpublished: dict[bytes, int] = {}
         self._flushing = asyncio.Lock()
         self._asks: set[asyncio.Task[None]] = set()
+        self.statements = Statements(settings)
 
     async def start(self) -> None:
         """Fold to the log's end, bring the directory up to date, take questions."""
@@ -85,6 +88,7 @@ class Projections:
         await self.flush()
         await self._connection.subscribe_direct("ask.request", self._on_ask(self._story), "projections")
         await self._connection.subscribe_direct("ask.versions", self._on_ask(self._versions), "projections")
+        await self._connection.subscribe_direct("ask.statement", self._on_ask(self._statement), "projections")
 
     async def _begin(self) -> None:
         """Read on from the store's position; where that is trimmed and not archived, from the newest snapshot."""
@@ -137,6 +141,7 @@ class Projections:
 
     async def close(self) -> None:
         """Write what is known, then stop."""
+        await self.statements.close()
         await self.writer.close()
         await self.flush(snapshot=True)
         await self.tail.stop()
@@ -249,23 +254,25 @@ class Projections:
         ask = work_pb2.Ask.FromString(message.data)
         try:
             await self._reach(ask.min_position)
-            answer = work_pb2.Answer(json=orjson.dumps(await answering(ask)))
+            answer = await answering(ask)
         except stories.Unknown:
             answer = work_pb2.Answer(code="not_found")
+        except NoStatement as error:
+            answer = work_pb2.Answer(code="invalid_request", json=str(error).encode())
         except BusError:
             answer = work_pb2.Answer(code="service_unavailable")
         answer.position = self.fold.state.position
         self._connection.send(message.reply, answer.SerializeToString())
 
-    async def _story(self, ask: work_pb2.Ask) -> dict[str, Any]:
+    async def _story(self, ask: work_pb2.Ask) -> work_pb2.Answer:
         archive = self._settings.archive_dir
         story = await stories.tell(
             self._connection, self.store, self.fold.state, ask.request_id, ask.account_id, archive
         )
-        return story | {"prices": stories.prices(self.store, story)} if ask.prices else story
+        return _json(story | {"prices": stories.prices(self.store, story)} if ask.prices else story)
 
-    async def _versions(self, ask: work_pb2.Ask) -> list[dict[str, Any]]:
-        return [
+    async def _versions(self, ask: work_pb2.Ask) -> work_pb2.Answer:
+        versions = [
             {
                 "position": position,
                 "time_ms": time_ms,
@@ -275,12 +282,20 @@ class Projections:
             }
             for position, time_ms, version in self.store.versions_of(ask.model, VERSIONS_SHOWN)
         ]
+        return _json(versions)
+
+    async def _statement(self, ask: work_pb2.Ask) -> work_pb2.Answer:
+        return work_pb2.Answer(statement=await self.statements.part(ask.account_id, ask.statement))
 
     async def _reach(self, position: int) -> None:
         """A caller that was just answered asks about that very call: wait until it is here, and written."""
         if self.fold.state.position < position or not position:
             await self.tail.caught_up()
         await self.flush()
+
+
+def _json(body: Any) -> work_pb2.Answer:
+    return work_pb2.Answer(json=orjson.dumps(body))
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

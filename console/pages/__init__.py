@@ -17,6 +17,7 @@ from console.pages import (
     payments,
     privacy,
     requests,
+    statements,
     tasks,
     usage,
 )
@@ -29,6 +30,7 @@ ROWS: list[Row] = [
     *keys.ROWS,
     *accounts.ROWS,
     *partner.ROWS,
+    *statements.ROWS,
     *usage.ROWS,
     *limits.ROWS,
     *requests.ROWS,

@@ -24,6 +24,7 @@ PARTNER = (
     ("/partner/accounts", "Customers and projects"),
     ("/partner/usage", "Usage Analysis"),
     ("/partner/margins", "Margins"),
+    ("/partner/statements", "Statements"),
 )
 """Path and English text of each part of the partner portal."""
 

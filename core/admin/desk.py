@@ -103,8 +103,8 @@ class Desk:
         except (BusError, TimeoutError) as error:
             log.warning("label.not_kept", owner=owner.hex(), error=str(error))
 
-    async def ask_projections(self, what: str, ask: Ask, named: tuple[str, str]) -> bytes:
-        """The JSON that a projections process answers. `named` is what is asked about, and its name."""
+    async def ask_projections(self, what: str, ask: Ask, named: tuple[str, str]) -> Answer:
+        """What a projections process answers. `named` is what is asked about, and its name."""
         try:
             payload = await self.connection.request(f"ask.{what}", ask.SerializeToString(), ASK_TIMEOUT_S)
         except NoCore:
@@ -114,9 +114,11 @@ class Desk:
         answer = Answer.FromString(payload)
         if answer.code == "not_found":
             raise absent(*named)
+        if answer.code == "invalid_request":
+            raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, answer.json.decode())
         if answer.code:
             raise Rejected(grpc.StatusCode.UNAVAILABLE, f"the projections answered {answer.code}")
-        return answer.json
+        return answer
 
     async def fresh(self) -> None:
         """What another core has acknowledged before this call must be seen; without the log, what is known stands."""

@@ -61,7 +61,8 @@ class Models(Subject):
     async def ShowModel(self, request: pb.ModelRef) -> pb.ModelHistory:
         model = await self._model(request.model_id)
         ask = Ask(model=model.set.model_id, min_position=self.desk.replica.state.position)
-        versions = orjson.loads(await self.desk.ask_projections("versions", ask, ("model", request.model_id)))
+        answer = await self.desk.ask_projections("versions", ask, ("model", request.model_id))
+        versions = orjson.loads(answer.json)
         return pb.ModelHistory(
             model=self._show(model),
             versions=[

@@ -28,4 +28,4 @@ async def story_of(desk: Desk, request_id: str, prices: bool) -> bytes:
     """All that the ledger says of a request, as JSON; with the `prices` that it was charged by."""
     wanted = identity("request_id", ids.REQUEST, request_id)
     ask = Ask(request_id=wanted, min_position=desk.replica.state.position, prices=prices)
-    return await desk.ask_projections("request", ask, ("request", request_id))
+    return (await desk.ask_projections("request", ask, ("request", request_id))).json

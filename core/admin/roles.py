@@ -197,6 +197,7 @@ ROWS: Mapping[str, Row] = {
     "RemoveRoute": Row(ADMINISTER, scope=Scope.ALL),
     "ShowRequest": Row(READ, (REQUEST,)),
     "ExplainRequest": Row(READ, (REQUEST,)),
+    "GetStatement": Row(READ, (ACCOUNT,)),
     "ListTasks": Row(READ, scope=Scope.REACHED, check=_by_account_if_given),
     "ShowTask": Row(READ, (TASK,)),
     "RetryTask": Row(WRITE, (TASK,)),

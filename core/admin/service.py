@@ -12,6 +12,7 @@ from core.admin.models import Models
 from core.admin.money import Money
 from core.admin.rates import Rates
 from core.admin.requests import Requests
+from core.admin.statements import Statements
 from core.admin.tasks import Tasks
 from proto.onysoft.v1.admin_pb2_grpc import AdminServicer, add_AdminServicer_to_server
 from runtime.errors import OperatorError
@@ -22,7 +23,9 @@ CALLS_MAX = 64
 METADATA_BYTES_MAX = 65_536  # with all accounts that a caller may name
 
 
-class AdminService(Accounts, Money, Markups, Keys, Limits, Rates, Models, Requests, Tasks, Ledger, AdminServicer):
+class AdminService(
+    Accounts, Money, Markups, Keys, Limits, Rates, Models, Requests, Statements, Tasks, Ledger, AdminServicer
+):
     """Serves one core's admin port on that core's own replica: the subjects, composed."""
 
 

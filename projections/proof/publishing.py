@@ -5,8 +5,12 @@ published both. Written where the archive is; how it gets to customers (a web pa
 operator's choice.
 """
 
+import asyncio
+import fcntl
 import hashlib
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from projections.proof.commitments import Published, Standing, path_of, tree
 from projections.proof.reading import OnProgress, no_progress, read_through
 
 FILE = "published/checkpoints.jsonl"
+LOCK_POLL_S = 0.1
 _NO_LINES = Chain()
 
 
@@ -168,6 +173,28 @@ async def publish(
     Begins at the archived state before the newest published position, or at position 1 with `from_start`; every line
     on the way is compared. Raises PublicationBroken, FoldStopped, HistoryLost, ArchiveBroken.
     """
+    async with _alone(archive / FILE):
+        return await _publish(connection, archive, now, from_start, on_progress)
+
+
+@asynccontextmanager
+async def _alone(path: Path) -> AsyncIterator[None]:
+    """One process at a time adds to the file: two that did would break the chain of its lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                await asyncio.sleep(LOCK_POLL_S)
+            else:
+                break
+        yield
+
+
+async def _publish(
+    connection: Connection, archive: Path, now: bool, from_start: bool, on_progress: OnProgress
+) -> Publication:
     publication = Publication(archive / FILE)
     publisher = _Publisher(publication, Books() if from_start else books_before(archive, publication.last))
     last = await last_position(connection, LEDGER)

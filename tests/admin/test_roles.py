@@ -69,6 +69,7 @@ MATRIX = {
     "RemoveRoute": "++-- -----",
     "ShowRequest": "+++- +0+0+",
     "ExplainRequest": "+++- +0+0+",
+    "GetStatement": "+++- +0+0+",
     "ListTasks": "+++- +0+0+",
     "ShowTask": "+++- +0+0+",
     "RetryTask": "++-- +0+0+",
@@ -238,6 +239,7 @@ def _requests(world: World, about: Customer) -> dict[str, Callable[[], Any]]:
         **dict.fromkeys(
             ("ShowRequest", "ExplainRequest"), lambda: admin.RequestRef(request_id=world.requests[account_id])
         ),
+        "GetStatement": lambda: admin.GetStatementRequest(account_id=account_id, month="2026-01"),
         "ListTasks": lambda: admin.ListTasksRequest(account_id=account_id),
         **dict.fromkeys(("ShowTask", "RetryTask"), lambda: admin.TaskRef(task_id=world.tasks[account_id])),
         "TailLedger": lambda: admin.TailLedgerRequest(limit=1),

@@ -49,6 +49,7 @@ class Ids:
             "key_id": self.customer.key_id,
             "request_id": self.request_id,
             "person_id": self.person_id,
+            "format": "csv",
         }
         return re.sub(r"\{(\w+)(:\w+)?\}", lambda found: known.get(found[1], "none"), path)
 

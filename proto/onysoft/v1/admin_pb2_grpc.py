@@ -246,6 +246,11 @@ class AdminStub:
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.FromString,
                 _registered_method=True)
+        self.GetStatement = channel.unary_stream(
+                '/onysoft.v1.Admin/GetStatement',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.StatementChunk.FromString,
+                _registered_method=True)
         self.ListTasks = channel.unary_unary(
                 '/onysoft.v1.Admin/ListTasks',
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListTasksRequest.SerializeToString,
@@ -529,6 +534,12 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatement(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTasks(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -766,6 +777,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ExplainRequest,
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.GetStatementRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.StatementChunk.SerializeToString,
             ),
             'ListTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTasks,
@@ -1907,6 +1923,33 @@ class Admin:
             '/onysoft.v1.Admin/ExplainRequest',
             proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestRef.SerializeToString,
             proto_dot_onysoft_dot_v1_dot_admin__pb2.RequestStory.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/onysoft.v1.Admin/GetStatement',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.GetStatementRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.StatementChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -81,6 +81,7 @@ class AdminStub:
     RemoveRoute: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RemoveRouteRequest, _admin_pb2.Model]
     ShowRequest: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]
     ExplainRequest: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]
+    GetStatement: _grpc.UnaryStreamMultiCallable[_admin_pb2.GetStatementRequest, _admin_pb2.StatementChunk]
     ListTasks: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListTasksRequest, _admin_pb2.TaskList]
     ShowTask: _grpc.UnaryUnaryMultiCallable[_admin_pb2.TaskRef, _admin_pb2.Task]
     RetryTask: _grpc.UnaryUnaryMultiCallable[_admin_pb2.TaskRef, _admin_pb2.Task]
@@ -140,6 +141,7 @@ class AdminAsyncStub(AdminStub):
     RemoveRoute: _aio.UnaryUnaryMultiCallable[_admin_pb2.RemoveRouteRequest, _admin_pb2.Model]  # type: ignore[assignment]
     ShowRequest: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]  # type: ignore[assignment]
     ExplainRequest: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequestRef, _admin_pb2.RequestStory]  # type: ignore[assignment]
+    GetStatement: _aio.UnaryStreamMultiCallable[_admin_pb2.GetStatementRequest, _admin_pb2.StatementChunk]  # type: ignore[assignment]
     ListTasks: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListTasksRequest, _admin_pb2.TaskList]  # type: ignore[assignment]
     ShowTask: _aio.UnaryUnaryMultiCallable[_admin_pb2.TaskRef, _admin_pb2.Task]  # type: ignore[assignment]
     RetryTask: _aio.UnaryUnaryMultiCallable[_admin_pb2.TaskRef, _admin_pb2.Task]  # type: ignore[assignment]
@@ -442,6 +444,13 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.RequestRef,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RequestStory, _abc.Awaitable[_admin_pb2.RequestStory]]: ...
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _admin_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.StatementChunk], _abc.AsyncIterator[_admin_pb2.StatementChunk]]: ...
 
     @_abc_1.abstractmethod
     def ListTasks(

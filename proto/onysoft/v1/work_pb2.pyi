@@ -298,7 +298,7 @@ Global___Control: _TypeAlias = Control  # noqa: Y015
 
 @_typing.final
 class Ask(_message.Message):
-    """On `ask.<what>`, queue group `core` (key, balance, models) or `projections` (request, versions of a model)."""
+    """On `ask.<what>`, queue group `core` (key, balance, models) or `projections` (request, versions of a model, statement)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -310,6 +310,7 @@ class Ask(_message.Message):
     PRICES_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
     key_hash: _builtins.bytes
     account_id: _builtins.bytes
     request_id: _builtins.bytes
@@ -322,6 +323,8 @@ class Ask(_message.Message):
     """of models: those that this key may use"""
     @_builtins.property
     def usage(self) -> Global___UsageQuestion: ...
+    @_builtins.property
+    def statement(self) -> Global___StatementQuestion: ...
     def __init__(
         self,
         *,
@@ -333,14 +336,83 @@ class Ask(_message.Message):
         prices: _builtins.bool = ...,
         key_id: _builtins.bytes = ...,
         usage: Global___UsageQuestion | None = ...,
+        statement: Global___StatementQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "key_id", b"key_id", "min_position", b"min_position", "model", b"model", "prices", b"prices", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "key_hash", b"key_hash", "key_id", b"key_id", "min_position", b"min_position", "model", b"model", "prices", b"prices", "request_id", b"request_id", "statement", b"statement", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Ask: _TypeAlias = Ask  # noqa: Y015
+
+@_typing.final
+class StatementQuestion(_message.Message):
+    """A part of an account's statement, which is made when it is first asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTH_FIELD_NUMBER: _builtins.int
+    PDF_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    month: _builtins.str
+    """Istanbul's, `2026-11`"""
+    pdf: _builtins.bool
+    """else CSV"""
+    offset: _builtins.int
+    digest: _builtins.str
+    """of the file that the earlier parts are from; empty: a new one"""
+    def __init__(
+        self,
+        *,
+        month: _builtins.str = ...,
+        pdf: _builtins.bool = ...,
+        offset: _builtins.int = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "month", b"month", "offset", b"offset", "pdf", b"pdf"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementQuestion: _TypeAlias = StatementQuestion  # noqa: Y015
+
+@_typing.final
+class StatementPart(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """SHA-256 of the whole file; empty: it is being made"""
+    size: _builtins.int
+    """of the whole file"""
+    content: _builtins.bytes
+    """from the offset on"""
+    done: _builtins.int
+    """while it is being made: ledger positions read"""
+    total: _builtins.int
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        size: _builtins.int = ...,
+        content: _builtins.bytes = ...,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "digest", b"digest", "done", b"done", "size", b"size", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementPart: _TypeAlias = StatementPart  # noqa: Y015
 
 @_typing.final
 class UsageQuestion(_message.Message):
@@ -385,6 +457,7 @@ class Answer(_message.Message):
     ALLOWED_IPS_FIELD_NUMBER: _builtins.int
     EXPIRES_MS_FIELD_NUMBER: _builtins.int
     KEY_SECRET_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """empty: found; else a code of the error catalogue"""
     json: _builtins.bytes
@@ -400,6 +473,8 @@ class Answer(_message.Message):
     def rate_limit(self) -> Global___RateLimit: ...
     @_builtins.property
     def allowed_ips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def statement(self) -> Global___StatementPart: ...
     def __init__(
         self,
         *,
@@ -413,10 +488,11 @@ class Answer(_message.Message):
         allowed_ips: _abc.Iterable[_builtins.str] | None = ...,
         expires_ms: _builtins.int = ...,
         key_secret: _builtins.int = ...,
+        statement: Global___StatementPart | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "allowed_ips", b"allowed_ips", "code", b"code", "expires_ms", b"expires_ms", "json", b"json", "key_id", b"key_id", "key_secret", b"key_secret", "partition", b"partition", "position", b"position", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "allowed_ips", b"allowed_ips", "code", b"code", "expires_ms", b"expires_ms", "json", b"json", "key_id", b"key_id", "key_secret", b"key_secret", "partition", b"partition", "position", b"position", "rate_limit", b"rate_limit", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

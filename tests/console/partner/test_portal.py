@@ -10,6 +10,8 @@ from console.analytics import Analytics
 from console.people.invitations import waiting
 from console.services import Services
 from console.web.days import today
+from projections.proof.publishing import FILE, read_published
+from projections.proof.statement_csv import check
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from tests.console.conftest import Browser
@@ -374,3 +376,28 @@ def test_margins_are_what_is_left_at_the_logged_rate(boss: Browser, family: Fami
     stranger = open_family(gateway)
     boss.get(f"/partner/margins?account={stranger.partner_id}", 404)
     boss.get(f"/partner/margins.csv?account={stranger.partner_id}", 404)
+
+
+def test_a_statement_is_whole_and_proven(
+    boss: Browser, shop: Browser, family: Family, gateway: Gateway, services: Services
+) -> None:
+    """A customer who cannot check a statement has to believe it."""
+    move(boss, family.customer, "1")
+    calls = [call(gateway, family.customer.api_key) for _ in range(2)]
+    month = f"{today():%Y-%m}"
+    assert f"/accounts/{family.customer.account_id}/statement.csv?month={month}" in boss.get("/partner/statements")
+    assert f"/accounts/{family.customer.account_id}/statement.pdf?month={month}" in shop.get("/statements")
+    text = shop.get(f"/accounts/{family.customer.account_id}/statement.csv?month={month}")
+    for request_id in calls:
+        assert request_id in text
+    published = read_published(gateway.data / "archive" / FILE)
+    checked = check(text, published)
+    assert checked.ok, checked.problems
+    assert checked.closing_balance == family.account(family.customer.account_id).balance.balance
+    assert not check(text.replace("moved_in,40.00", "moved_in,41.00"), published).ok
+    answer = boss.http.get(f"/accounts/{family.partner_id}/statement.pdf?month={month}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/pdf")
+    assert answer.content.startswith(b"%PDF")
+    assert len(answer.content) == int(answer.headers["content-length"])
+    shop.get(f"/accounts/{family.partner_id}/statement.pdf?month={month}", 404)
+    boss.get(f"/accounts/{family.customer.account_id}/statement.doc", 404)
