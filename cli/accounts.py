@@ -74,10 +74,11 @@ def credit(
     account: AccountArgument,
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="decimal, in the account's currency")],
     reference: Annotated[str, typer.Option(help="what this money is; counts once for each account")],
+    reason: Annotated[str, typer.Option(help="why, for the audit; stands in the ledger for good")] = "",
 ) -> None:
     """Add money to an account."""
     session: Session = context.obj
-    request = admin.CreditAccountRequest(account_id=account, amount=amount, reference=reference)
+    request = admin.CreditAccountRequest(account_id=account, amount=amount, reference=reference, reason=reason)
     shape = shapes.credit(session.call("CreditAccount", request))
     session.show(shape, "credited" if shape["counted"] else "this reference had counted before; nothing changed")
 

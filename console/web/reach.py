@@ -25,6 +25,9 @@ CHANGES_KEYS = Reach(frozenset(Role))
 CHANGES_PEOPLE = Reach(frozenset({Role.OWNER, Role.PARTNER}))
 PAYS = Reach(frozenset({Role.OWNER, Role.PARTNER}))  # sees payments and invoices too
 
+MARKS = {Role.OWNER: "", Role.MEMBER: "/keys", Role.PARTNER: "/*"}
+"""How the admin service is told of a membership."""
+
 LOOKS_AFTER = Reach(frozenset({Role.PARTNER}), from_above=True)  # suspends it, limits it, prices it
 SEES_MARKUP = Reach(frozenset({Role.PARTNER}), looks=True, from_above=True)
 SEES_PARTNER = Reach(frozenset({Role.PARTNER}), looks=True)
@@ -81,8 +84,8 @@ def caller_of(person: Person) -> Caller:
         return Caller(person.id, "administer", "*")
     if person.standing == Standing.SUPPORT:
         return Caller(person.id, "read", "*")
-    within = [each.account_id + ("/*" if each.role == Role.PARTNER else "") for each in person.memberships]
-    return Caller(person.id, "write", ",".join(sorted(within)))
+    within = sorted(each.account_id + MARKS[each.role] for each in person.memberships)
+    return Caller(person.id, "write", ",".join(within))
 
 
 def ask(context: Context, method: str, request: object) -> Any:

@@ -6,7 +6,7 @@ token and none of it - the CLI, a script - is an operator, who may do everything
 
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum, unique
 
 from core.admin.fields import invalid
@@ -21,6 +21,7 @@ ACTOR_CHARACTERS_MAX = 100
 REACH_ENTRIES_MAX = 1_000
 EVERYWHERE = "*"
 BELOW = "/*"
+KEYS = "/keys"
 
 
 @unique
@@ -46,9 +47,14 @@ class Near(IntEnum):
     """How an account is within reach: the more, the more may be done to it."""
 
     NOT = 0
-    OWN = 1  # by itself
-    TOP = 2  # with everything below it
-    UNDER = 3  # as a part of what is below another
+    MEMBER = 1  # by itself, to look at it and to change its keys
+    OWN = 2  # by itself
+    TOP = 3  # with everything below it
+    UNDER = 4  # as a part of what is below another
+
+
+_MARKS = {"": Near.OWN, BELOW: Near.TOP, KEYS: Near.MEMBER}
+"""What may follow an account's id, and how the account is then within reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,7 @@ class Caller:
     actor: str = ACTOR_DEFAULT
     access: Access | None = None
     everywhere: bool = True
-    alone: frozenset[bytes] = frozenset()
-    tops: frozenset[bytes] = frozenset()
+    reach: Mapping[bytes, Near] = field(default_factory=dict)
 
     def may(self, needed: Access) -> bool:
         """Does the access cover what a call needs?"""
@@ -67,11 +72,9 @@ class Caller:
 
     def near(self, account: Account) -> Near:
         """How the account is within reach; everything is below whoever reaches everything."""
-        if self.everywhere or any(each.account_id in self.tops for each in account.lineage[1:]):
+        if self.everywhere or any(self.reach.get(each.account_id) is Near.TOP for each in account.lineage[1:]):
             return Near.UNDER
-        if account.account_id in self.tops:
-            return Near.TOP
-        return Near.OWN if account.account_id in self.alone else Near.NOT
+        return self.reach.get(account.account_id, Near.NOT)
 
     def reaches(self, account: Account | None) -> bool:
         """May the caller know of this account?"""
@@ -111,12 +114,12 @@ def _restricted(actor: str, access: str, reach: str) -> Caller:
     entries = reach.split(",") if reach else []
     if len(entries) > REACH_ENTRIES_MAX:
         invalid(f"{REACH_METADATA} must have at most {REACH_ENTRIES_MAX} accounts")
-    alone: set[bytes] = set()
-    tops: set[bytes] = set()
+    found: dict[bytes, Near] = {}
     for entry in entries:
-        account_id = entry.removesuffix(BELOW)
+        text, slash, mark = entry.partition("/")
         try:
-            (alone if account_id == entry else tops).add(ids.parse(ids.ACCOUNT, account_id))
-        except ValueError:
+            account_id, near = ids.parse(ids.ACCOUNT, text), _MARKS[slash + mark]
+        except (ValueError, KeyError):
             invalid(f"{REACH_METADATA} must be {EVERYWHERE}, or ids of accounts such as acc_…,acc_…{BELOW}")
-    return Caller(actor, Access(access), False, frozenset(alone), frozenset(tops))
+        found[account_id] = max(near, found.get(account_id, Near.NOT))
+    return Caller(actor, Access(access), False, found)

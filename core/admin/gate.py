@@ -10,7 +10,8 @@ import grpc
 from core.admin.answers import Context, Rejected
 from core.admin.callers import caller_now, caller_of
 from core.admin.desk import Desk
-from core.admin.roles import ROWS
+from core.admin.roles import ROWS, denied
+from runtime.log import log
 
 Continue = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -72,11 +73,13 @@ class RoleGate(grpc.aio.ServerInterceptor):
 
     async def _admit(self, name: str, request: Any, context: Context) -> None:
         try:
-            row = ROWS.get(name)
-            if row is None:
-                raise Rejected(grpc.StatusCode.PERMISSION_DENIED, f"nobody may call {name}")
             caller = caller_of(context.invocation_metadata() or ())
             caller_now.set(caller)
+            row = ROWS.get(name)
+            if row is None:
+                denied(f"nobody may call {name}")
             await row.admit(self._desk, caller, request)
         except Rejected as rejected:
+            if rejected.code is grpc.StatusCode.PERMISSION_DENIED:  # whoever called should have known: a page's mistake
+                log.warning("admin.denied", call=name, actor=caller_now.get().actor)
             await context.abort(rejected.code, rejected.message)

@@ -41,7 +41,7 @@ class Subject(NamedTuple):
     field: str
     what: str
     find: Find
-    near: Near = Near.OWN
+    near: Near = Near.MEMBER
 
 
 class Row(NamedTuple):
@@ -79,7 +79,8 @@ async def _admit(desk: Desk, caller: Caller, subject: Subject, value: str) -> No
     if account is None or not caller.reaches(account):
         raise absent("key" if is_key else subject.what, value)
     if not is_key and caller.near(account) < subject.near:
-        denied(f"only who looks after the account above {value} may do this")
+        whose = value if subject.near is Near.OWN else f"the account above {value}"
+        denied(f"only who looks after {whose} may do this")
 
 
 async def _by_account(desk: Desk, field: str, value: str) -> Account:
@@ -146,6 +147,7 @@ async def _looks_or_administers(_desk: Desk, caller: Caller, request: pb.SyncMod
 
 READ, WRITE, CREDIT, ADMINISTER = Access
 ACCOUNT = Subject("account_id", "account", _by_account)
+ACCOUNT_OWN = ACCOUNT._replace(near=Near.OWN)
 ACCOUNT_UNDER = ACCOUNT._replace(near=Near.UNDER)
 KEY = Subject("key_id", "key", _by_key)
 OWNER = Subject("owner_id", "account", _by_owner)
@@ -160,7 +162,7 @@ ROWS: Mapping[str, Row] = {
     "OpenAccount": Row(WRITE, scope=Scope.REACHED, check=_opens_below),
     "ListAccounts": Row(READ, scope=Scope.REACHED),
     "GetAccount": Row(READ, (ACCOUNT,)),
-    "SuspendAccount": Row(WRITE, (ACCOUNT,)),  # a person who leaves closes the account behind them
+    "SuspendAccount": Row(WRITE, (ACCOUNT_OWN,)),  # a person who leaves closes the account behind them
     "ResumeAccount": Row(WRITE, (ACCOUNT_UNDER,)),
     "CreditAccount": Row(CREDIT, (ACCOUNT,)),
     "ReverseCredit": Row(CREDIT, (ACCOUNT,)),

@@ -33,6 +33,8 @@ def within(*reach: str, access: str = "write") -> Caller:
         (Caller("eve", "write", f"{UNKNOWN_ACCOUNT},"), "must be *, or ids of accounts"),
         (Caller("eve", "write", f"{UNKNOWN_ACCOUNT},*"), "must be *, or ids of accounts"),
         (Caller("eve", "write", f"{UNKNOWN_ACCOUNT}/*/*"), "must be *, or ids of accounts"),
+        (Caller("eve", "write", f"{UNKNOWN_ACCOUNT}/"), "must be *, or ids of accounts"),
+        (Caller("eve", "write", f"{UNKNOWN_ACCOUNT}/all"), "must be *, or ids of accounts"),
         (Caller("eve", "write", UNKNOWN_ACCOUNT.upper()), "must be *, or ids of accounts"),
         (Caller("eve", "write", ",".join([UNKNOWN_ACCOUNT] * (REACH_ENTRIES_MAX + 1))), "at most 1000 accounts"),
     ],
@@ -176,6 +178,16 @@ async def test_money_moves_only_where_both_sides_are_looked_after(operator: Oper
     both = within(customer.account_id, partner.account_id)
     assert (await operator.refused("MoveCredit", request, both)).code == "permission_denied"
     await operator.call("MoveCredit", request, within(f"{partner.account_id}/*"))
+
+
+async def test_the_most_that_is_said_of_an_account_counts(operator: Operator) -> None:
+    """Whoever is a member twice would lose the better half, depending on the order."""
+    account = await operator.open()
+    reference, own = admin.AccountRef(account_id=account.account_id), account.account_id
+    failure = await operator.refused("SuspendAccount", reference, within(f"{own}/keys"))
+    assert (failure.code, failure.message) == ("permission_denied", f"only who looks after {own} may do this")
+    for reach in ((own, f"{own}/keys"), (f"{own}/keys", own)):
+        assert (await operator.call("SuspendAccount", reference, within(*reach))).suspended
 
 
 async def test_support_looks_at_a_sync_and_does_not_apply_it(operator: Operator) -> None:

@@ -21,67 +21,67 @@ WORKS, DENIED, HIDDEN = "+", "-", "0"
 
 ROLES = (
     *("operator", "administrator", "support", "cashier"),
-    *("owner", "stranger", "partner", "other_partner", "customer"),
+    *("owner", "member", "stranger", "partner", "other_partner", "customer"),
 )
-"""Whose account the call is about: `owner` and `stranger` ask about the owner's, all others about the customer's, who
-is below a project of `partner`. A member is an owner to the service; people are the console's own matter."""
+"""Whose account the call is about: `owner`, `member` and `stranger` ask about the owner's, all others about the
+customer's, who is below a project of `partner`."""
 
 MATRIX = {
-    #                 operator administrator support cashier | owner stranger partner other_partner customer
-    "GetStatus": "+++- -----",
-    "OpenAccount": "++-- -0+00",  # a partner customer below an account
-    "ListAccounts": "+++- +++++",  # of those within reach
-    "GetAccount": "+++- +0+0+",
-    "SuspendAccount": "++-- +0+0+",
-    "ResumeAccount": "++-- -0+0-",
-    "CreditAccount": "++-+ -----",
-    "ReverseCredit": "++-+ -----",
-    "MoveCredit": "++-- 00+00",  # from the partner's project to the account
-    "GetBalance": "+++- +0+0+",
-    "SetMarkup": "++-- -0+0-",
-    "ClearMarkup": "++-- -0+0-",
-    "ListMarkups": "+++- +0+0+",
-    "IssueKey": "++-- +0+0+",
-    "ChangeKey": "++-- +0+0+",
-    "RotateKey": "++-- +0+0+",
-    "SuspendKey": "++-- +0+0+",
-    "ResumeKey": "++-- +0+0+",
-    "RevokeKey": "++-- +0+0+",
-    "ListKeys": "+++- +0+0+",
-    "SetLimits": "++-- -0+0-",
-    "ClearLimits": "++-- -0+0-",
-    "ListLimits": "+++- +0+0+",
-    "BlockModel": "++-- -0+0-",
-    "UnblockModel": "++-- -0+0-",
-    "SetFxRate": "++-- -----",
-    "ConfirmFxRate": "++-- -----",
-    "ListFxRates": "+++- +++++",
-    "ListModels": "+++- -----",
-    "ListPrices": "+++- +0+0+",
-    "ShowModel": "+++- -----",
-    "SyncModels": "+++- -----",
-    "ActivateModel": "++-- -----",
-    "DeactivateModel": "++-- -----",
-    "SetAlias": "++-- -----",
-    "RemoveAlias": "++-- -----",
-    "SetModelDefaults": "++-- -----",
-    "SetRoute": "++-- -----",
-    "RemoveRoute": "++-- -----",
-    "ShowRequest": "+++- +0+0+",
-    "ExplainRequest": "+++- +0+0+",
-    "GetStatement": "+++- +0+0+",
-    "ListTasks": "+++- +0+0+",
-    "ShowTask": "+++- +0+0+",
-    "RetryTask": "++-- +0+0+",
-    "TailLedger": "+++- -----",
-    "VerifyLedger": "+++- -----",
+    #                 operator administrator support cashier | owner member stranger partner other_partner customer
+    "GetStatus": "+++- ------",
+    "OpenAccount": "++-- --0+00",  # a partner customer below an account
+    "ListAccounts": "+++- ++++++",  # of those within reach
+    "GetAccount": "+++- ++0+0+",
+    "SuspendAccount": "++-- +-0+0+",
+    "ResumeAccount": "++-- --0+0-",
+    "CreditAccount": "++-+ ------",
+    "ReverseCredit": "++-+ ------",
+    "MoveCredit": "++-- 000+00",  # from the partner's project to the account
+    "GetBalance": "+++- ++0+0+",
+    "SetMarkup": "++-- --0+0-",
+    "ClearMarkup": "++-- --0+0-",
+    "ListMarkups": "+++- ++0+0+",
+    "IssueKey": "++-- ++0+0+",
+    "ChangeKey": "++-- ++0+0+",
+    "RotateKey": "++-- ++0+0+",
+    "SuspendKey": "++-- ++0+0+",
+    "ResumeKey": "++-- ++0+0+",
+    "RevokeKey": "++-- ++0+0+",
+    "ListKeys": "+++- ++0+0+",
+    "SetLimits": "++-- --0+0-",
+    "ClearLimits": "++-- --0+0-",
+    "ListLimits": "+++- ++0+0+",
+    "BlockModel": "++-- --0+0-",
+    "UnblockModel": "++-- --0+0-",
+    "SetFxRate": "++-- ------",
+    "ConfirmFxRate": "++-- ------",
+    "ListFxRates": "+++- ++++++",
+    "ListModels": "+++- ------",
+    "ListPrices": "+++- ++0+0+",
+    "ShowModel": "+++- ------",
+    "SyncModels": "+++- ------",
+    "ActivateModel": "++-- ------",
+    "DeactivateModel": "++-- ------",
+    "SetAlias": "++-- ------",
+    "RemoveAlias": "++-- ------",
+    "SetModelDefaults": "++-- ------",
+    "SetRoute": "++-- ------",
+    "RemoveRoute": "++-- ------",
+    "ShowRequest": "+++- ++0+0+",
+    "ExplainRequest": "+++- ++0+0+",
+    "GetStatement": "+++- ++0+0+",
+    "ListTasks": "+++- ++0+0+",
+    "ShowTask": "+++- ++0+0+",
+    "RetryTask": "++-- ++0+0+",
+    "TailLedger": "+++- ------",
+    "VerifyLedger": "+++- ------",
 }
 KEY_OWNER = {
-    "SetLimits": "++-- +0+0+",
-    "ClearLimits": "++-- +0+0+",
-    "ListLimits": "+++- +0+0+",
-    "BlockModel": "++-- +0+0+",
-    "UnblockModel": "++-- +0+0+",
+    "SetLimits": "++-- ++0+0+",
+    "ClearLimits": "++-- ++0+0+",
+    "ListLimits": "+++- ++0+0+",
+    "BlockModel": "++-- ++0+0+",
+    "UnblockModel": "++-- ++0+0+",
 }
 """The same calls about a key of the account: it is the account's own matter."""
 
@@ -130,6 +130,8 @@ class World:
     def caller(self, role: str, actor: str) -> Caller:
         """As the console would call in this role."""
         own = {"owner": self.owner, "stranger": self.stranger, "customer": self.customer}
+        if role == "member":
+            return Caller(actor, "write", f"{self.owner.account_id}/keys")
         if role in own:
             return Caller(actor, "write", own[role].account_id)
         return {
@@ -276,7 +278,7 @@ def test_no_call_is_without_a_row() -> None:
 def _check(world: World, expected: Sequence[tuple[str, str, str]], owner_is_key: bool) -> None:
     refused, wrong = set(), []
     for method, role, cell in expected:
-        about = world.owner if role in ("owner", "stranger") else world.customer
+        about = world.owner if role in ("owner", "member", "stranger") else world.customer
         request = _requests(world, about)[method]()
         if owner_is_key:
             request.owner_id = about.key_id

@@ -91,7 +91,7 @@ def test_account_credit(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
     admin_server.answers["CreditAccount"] = admin.Credit(
         account_id=ACCOUNT, amount="5.00", reference="R", counted=True, balance=BALANCE
     )
-    done = onysoft("--json", "account", "credit", ACCOUNT, "5.00", "--reference", "R")
+    done = onysoft("--json", "account", "credit", ACCOUNT, "5.00", "--reference", "R", "--reason", "outage")
     assert done.json == {
         "account_id": ACCOUNT,
         "amount": "5.00",
@@ -104,6 +104,7 @@ def test_account_credit(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
     }
     ((_, request),) = admin_server.asked
     assert (request.account_id, request.amount, request.reference) == (ACCOUNT, "5.00", "R")
+    assert request.reason == "outage"
 
 
 def test_account_show_and_list(admin_server: FakeAdmin, onysoft: Onysoft) -> None:
