@@ -9,6 +9,9 @@ from openai import OpenAI
 from console.pages import ROWS
 from console.pages.docs import SLUGS
 from console.web.guards import Guard
+from proto.onysoft.v1 import admin_pb2 as admin
+from proto.onysoft.v1 import ledger_pb2 as ledger
+from tests.console.partner.conftest import open_below
 from tests.console.ui.conftest import Visitor, Visits
 from tests.faults.gateway import Gateway
 
@@ -43,6 +46,33 @@ def ids(site: Gateway) -> list[str]:
     return [f"/requests/{answer.id}", f"/tasks/{task['task_id']}", f"/keys/{story['key_id']}"]
 
 
+@pytest.fixture(scope="module")
+def below(site: Gateway) -> list[str]:
+    """Pages about a customer of the demo's partner, with everything on them that there can be."""
+    found = site.admin("ListAccounts", admin.ListAccountsRequest(kind=ledger.PARTNER))
+    partner_id = found.accounts[0].account_id
+    customer = open_below(site, partner_id, ledger.PARTNER_CUSTOMER, "Işık Şarküteri")
+    account_id, key_id = customer.account_id, customer.key_id
+    move = admin.MoveCreditRequest(from_account_id=partner_id, to_account_id=account_id, amount="1", reference="ui")
+    site.admin("MoveCredit", move)
+    site.admin("SetMarkup", admin.SetMarkupRequest(account_id=account_id, pattern="google/*", markup_bps=1250))
+    site.admin("BlockModel", admin.PatternRef(owner_id=account_id, pattern="xai/*"))
+    site.admin("SetLimits", admin.SetLimitsRequest(owner_id=key_id, pattern="openai/*", daily_requests=5))
+    client = OpenAI(base_url=site.base_urls[0], api_key=customer.api_key, max_retries=2)
+    client.chat.completions.create(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": "hi"}])
+    path = f"/accounts/{account_id}"
+    queries = [f"?group_by={group}" for group in ("day", "model", "key")] + [f"?of={account_id}&group_by=key"]
+    return [
+        path,
+        f"{path}/limits",
+        f"{path}/limits?owner={key_id}&pattern=openai/*",
+        f"/limits?account={account_id}",
+        f"/statements?account={account_id}",
+        "/partner/margins?group_by=month",
+        *(f"/partner/usage{query}" for query in queries),
+    ]
+
+
 def _pages(visitor: Visitor, paths: list[str]) -> Iterator[str]:
     """Those of the paths that are pages; files and parts of pages are passed over."""
     for path in paths:
@@ -54,11 +84,14 @@ def _pages(visitor: Visitor, paths: list[str]) -> Iterator[str]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["", "user", "partner", "administrator"])
 @pytest.mark.parametrize(("language", "dark"), LOOKS)
-def test_nobody_meets_a_serious_barrier(visits: Visits, ids: list[str], name: str, language: str, dark: bool) -> None:
+def test_nobody_meets_a_serious_barrier(
+    visits: Visits, ids: list[str], below: list[str], name: str, language: str, dark: bool
+) -> None:
     visitor = visits.visitor(name, language, dark)
+    of_one = {"user": ids, "partner": below}.get(name, [])
     axe = Axe()
     found = []
-    for path in _pages(visitor, _paths(name) + (ids if name == "user" else [])):
+    for path in _pages(visitor, _paths(name) + of_one):
         page = visitor.go(path)
         assert page.locator("html").get_attribute("lang") == language
         for violation in axe.run(page).response["violations"]:
@@ -71,8 +104,9 @@ def test_nobody_meets_a_serious_barrier(visits: Visits, ids: list[str], name: st
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["", "user", "partner", "administrator"])
-def test_pages_fit_a_phone_and_are_small(visits: Visits, ids: list[str], name: str) -> None:
+def test_pages_fit_a_phone_and_are_small(visits: Visits, ids: list[str], below: list[str], name: str) -> None:
     visitor = visits.visitor(name, "tr", phone=True)
+    of_one = {"user": ids, "partner": below}.get(name, [])
     sizes: list[int] = []
     own = visits.url
 
@@ -80,7 +114,7 @@ def test_pages_fit_a_phone_and_are_small(visits: Visits, ids: list[str], name: s
         if response.url.startswith(own) and response.status == 200:  # type: ignore[attr-defined]
             sizes.append(len(response.body()))  # type: ignore[attr-defined]
 
-    for path in _pages(visitor, _paths(name) + (ids if name == "user" else [])):
+    for path in _pages(visitor, _paths(name) + of_one):
         sizes.clear()
         visitor.page.on("response", count)
         page = visitor.go(path)
@@ -88,6 +122,25 @@ def test_pages_fit_a_phone_and_are_small(visits: Visits, ids: list[str], name: s
         assert sum(sizes) < PAGE_BYTES_MAX, (path, sizes)
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, (path, wide)
+
+
+@pytest.mark.parametrize(("language", "dark"), LOOKS)
+def test_the_limits_dialog_has_no_serious_barrier(visits: Visits, below: list[str], language: str, dark: bool) -> None:
+    visitor = visits.visitor("partner", language, dark, phone=True)
+    page = visitor.go(next(path for path in below if path.startswith("/limits")))
+    link = page.locator("a[data-dialog]").first
+    link.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    assert page.evaluate("document.querySelector('dialog').contains(document.activeElement)")
+    found = [each for each in Axe().run(page).response["violations"] if each["impact"] in SERIOUS]
+    assert not found, found
+    assert page.evaluate("document.querySelector('dialog').scrollWidth <= window.innerWidth")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    assert page.evaluate("document.activeElement.hasAttribute('data-dialog')"), "where one was before"
+    assert not visitor.troubles, visitor.troubles
 
 
 def test_the_keyboard_is_enough(visits: Visits, site: Gateway) -> None:
