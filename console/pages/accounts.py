@@ -124,7 +124,7 @@ def _page(context: Context, found: admin.Account) -> Response:
 
 def _root(context: Context, found: admin.Account) -> admin.Account | None:
     """The account whose money the person may move to this one and back; None: there is none."""
-    if found.root_id == found.account_id:
+    if found.root_id == found.account_id or not may(context, found, LOOKS_AFTER):
         return None
     try:
         return account_of(context, found.root_id, MOVES_MONEY)

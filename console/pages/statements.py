@@ -1,8 +1,13 @@
-"""Statements: an account's month as PDF and CSV, with the proof that anybody can check offline."""
+"""Statements: an account's month as PDF and CSV, with the proof that anybody can check offline.
 
+A page waits while its statement is made, so only some may wait at a time: the others would have no thread left.
+"""
+
+import tempfile
 from collections.abc import Iterator
 from datetime import date
-from itertools import chain
+from threading import BoundedSemaphore
+from typing import IO
 
 from starlette.responses import Response, StreamingResponse
 
@@ -14,7 +19,12 @@ from console.web.reach import current_account, watch
 from proto.onysoft.v1 import admin_pb2 as admin
 
 MONTHS_SHOWN = 12
+WAITING_MAX = 8
+MEMORY_BYTES_MAX = 1_000_000
+PART_BYTES = 256 * 1024
 FORMATS = {"pdf": "application/pdf", "csv": "text/csv; charset=utf-8"}
+
+_waiting = BoundedSemaphore(WAITING_MAX)
 
 
 def statements(context: Context) -> Response:
@@ -30,17 +40,22 @@ def statement(context: Context) -> Response:
         raise NotFound
     name = f"{month:%Y-%m}"
     request = admin.GetStatementRequest(account_id=account.account_id, month=name, pdf=wanted == "pdf")
+    if not _waiting.acquire(blocking=False):
+        message = context.translate("Many statements are being made just now. Please try again in a minute.")
+        raise Problem(message, 503)
     try:
-        size, parts = _parts(watch(context, "GetStatement", request))
+        size, file = _made(watch(context, "GetStatement", request))
     except CallFailed as failure:
         if failure.code != "failed_precondition":
             raise
         raise Problem(context.translate("There is no statement of this month.")) from None
+    finally:
+        _waiting.release()
     headers = {
         "content-disposition": f'attachment; filename="{account.account_id}-{name}.{wanted}"',
         "content-length": str(size),
     }
-    return StreamingResponse(parts, media_type=FORMATS[wanted], headers=headers)
+    return StreamingResponse(_parts(file), media_type=FORMATS[wanted], headers=headers)
 
 
 def months() -> list[date]:
@@ -49,10 +64,20 @@ def months() -> list[date]:
     return [month_after(this, -each) for each in range(MONTHS_SHOWN)]
 
 
-def _parts(chunks: Iterator[admin.StatementChunk]) -> tuple[int, Iterator[bytes]]:
-    """The file's size, once it is made, and the file. Raises CallFailed."""
-    first = next(chunk for chunk in chunks if chunk.size)
-    return first.size, chain((first.content,), (chunk.content for chunk in chunks))
+def _made(chunks: Iterator[admin.StatementChunk]) -> tuple[int, IO[bytes]]:
+    """The whole file and its size; it goes when it is closed or forgotten. Raises CallFailed."""
+    file = tempfile.SpooledTemporaryFile(MEMORY_BYTES_MAX)  # noqa: SIM115 - the response closes it
+    for chunk in chunks:
+        file.write(chunk.content)
+    size = file.tell()
+    file.seek(0)
+    return size, file
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while part := file.read(PART_BYTES):
+            yield part
 
 
 ROWS = [

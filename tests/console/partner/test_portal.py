@@ -3,10 +3,12 @@
 import csv
 import io
 import re
+from threading import BoundedSemaphore
 
 import pytest
 
 from console.analytics import Analytics
+from console.pages import statements
 from console.people.invitations import waiting
 from console.services import Services
 from console.web.days import today
@@ -401,3 +403,13 @@ def test_a_statement_is_whole_and_proven(
     assert len(answer.content) == int(answer.headers["content-length"])
     shop.get(f"/accounts/{family.partner_id}/statement.pdf?month={month}", 404)
     boss.get(f"/accounts/{family.customer.account_id}/statement.doc", 404)
+
+
+def test_statements_leave_threads_for_others(shop: Browser, family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for a hundred statements would otherwise stop the console for everybody."""
+    monkeypatch.setattr(statements, "_waiting", BoundedSemaphore(1))
+    path = f"/accounts/{family.customer.account_id}/statement.csv"
+    with statements._waiting:
+        assert "try again" in shop.get(path, 503)
+    assert family.customer.account_id in shop.get(path)
+    assert family.customer.account_id in shop.get(path), "its place is free again"
