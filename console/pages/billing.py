@@ -9,7 +9,7 @@ from console.payments import money
 from console.people.tables import EMAIL_CHARACTERS_MAX, now
 from console.web.context import Context
 from console.web.guards import Guard, Row, form_of
-from console.web.reach import PAYS, current_account
+from console.web.reach import PAYS, SEES_PAYMENTS, current_account, may
 from proto.onysoft.v1 import admin_pb2 as admin
 
 _LENGTHS = {
@@ -26,7 +26,7 @@ _REQUIRED = ("name", "email", "phone", "address", "district", "city")
 
 def billing(context: Context) -> Response:
     """The form, filled in with what is known."""
-    return _page(context, current_account(context, PAYS))
+    return _page(context, current_account(context, SEES_PAYMENTS))
 
 
 def save(context: Context) -> Response:
@@ -98,14 +98,23 @@ def _page(
     with context.services.store.transaction() as transaction:
         profile = transaction.get(BillingProfile, account.account_id)
         low_balance = transaction.get(LowBalance, account.account_id)
+    may_change = may(context, account, PAYS)
     if values is None:
         names = ("kind", "tax_id", *_LENGTHS)
         if profile is None:
-            values = {**dict.fromkeys(names, ""), "name": context.me.person.name, "email": context.me.person.email}
+            values = dict.fromkeys(names, "")
+            if may_change:
+                values |= {"name": context.me.person.name, "email": context.me.person.email}
         else:
             values = {name: str(getattr(profile, name)) for name in names}
     threshold = "" if low_balance is None else money.to_text(low_balance.threshold_kurus)
-    shown = {"account": account, "values": values, "problem": problem, "threshold": threshold}
+    shown = {
+        "account": account,
+        "values": values,
+        "problem": problem,
+        "threshold": threshold,
+        "may_change": may_change,
+    }
     return context.render("billing/profile.html", shown, 400 if problem else 200)
 
 

@@ -1,13 +1,33 @@
 """Invoices to look at and to keep: PDF for people, XML for programs."""
 
+from sqlalchemy import select
 from starlette.responses import Response
 
 from console.invoices.document import from_json
 from console.invoices.pdf import to_pdf
 from console.invoices.tables import Invoice
+from console.payments import money
 from console.web.context import Context, NotFound
 from console.web.guards import Guard, Row
-from console.web.reach import PAYS, account_of
+from console.web.paging import ROWS_A_PAGE, page_of
+from console.web.reach import SEES_PAYMENTS, account_of, current_account
+
+
+def invoices(context: Context) -> Response:
+    """Those of the account, the latest first, a page at a time."""
+    account, page = current_account(context, SEES_PAYMENTS), page_of(context)
+    query = select(Invoice).where(Invoice.account_id == account.account_id)
+    query = query.order_by(Invoice.issued_at.desc(), Invoice.id.desc()).offset(page * ROWS_A_PAGE)
+    with context.services.store.transaction() as transaction:
+        found = transaction.scalars(query.limit(ROWS_A_PAGE + 1)).all()
+    values = {
+        "account": account,
+        "invoices": found[:ROWS_A_PAGE],
+        "page": page,
+        "more": len(found) > ROWS_A_PAGE,
+        "lira": money.to_text,
+    }
+    return context.render("billing/invoices.html", values)
 
 
 def as_pdf(context: Context) -> Response:
@@ -23,12 +43,12 @@ def as_xml(context: Context) -> Response:
 
 
 def invoice_of(context: Context) -> Invoice:
-    """An invoice of an account that the person may pay for. Raises NotFound."""
+    """An invoice of an account whose payments the person may see. Raises NotFound."""
     with context.services.store.transaction() as transaction:
         found = transaction.get(Invoice, context.request.path_params["invoice_id"])
     if found is None:
         raise NotFound
-    account_of(context, found.account_id, PAYS)
+    account_of(context, found.account_id, SEES_PAYMENTS)
     return found
 
 
@@ -37,6 +57,7 @@ def _file(body: bytes, media_type: str, name: str) -> Response:
 
 
 ROWS = [
+    Row("/invoices", invoices, Guard.PERSON),
     Row("/invoices/{invoice_id}/pdf", as_pdf, Guard.PERSON),
     Row("/invoices/{invoice_id}/xml", as_xml, Guard.PERSON),
 ]

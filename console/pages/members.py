@@ -9,8 +9,8 @@ from starlette.responses import Response
 from console.mail import compose
 from console.pages.entry import is_email
 from console.people import acts, invitations
-from console.people.tables import Membership, Person, Role
-from console.web.context import Context, NotFound, Problem
+from console.people.tables import Membership, Person, Role, Standing
+from console.web.context import Context, NotFound, Problem, own_path
 from console.web.guards import Guard, Row, form_of
 from console.web.reach import CHANGES_PEOPLE, current_account, may
 from proto.onysoft.v1 import admin_pb2 as admin
@@ -21,28 +21,34 @@ from runtime.log import log
 def members(context: Context) -> Response:
     """Everybody who may use the account, and who is invited."""
     account = current_account(context)
+    return context.render("members/list.html", people_of(context, account, f"/members?account={account.account_id}"))
+
+
+def people_of(context: Context, account: admin.Account, back: str) -> dict[str, object]:
+    """What `members/people.html` shows of an account, on the page that its forms lead back to."""
     with context.services.store.transaction() as transaction:
         found = _members_of(transaction, account.account_id)
         people = [(transaction.get_one(Person, each.person_id), each) for each in found]
         waiting = invitations.waiting(transaction, account.account_id)
-    values = {
+    may_change = may(context, account, CHANGES_PEOPLE)
+    return {
         "account": account,
         "people": people,
-        "waiting": waiting,
-        "roles": _roles(account),
-        "may_change": may(context, account, CHANGES_PEOPLE),
+        "waiting": waiting if may_change or context.me.person.standing == Standing.SUPPORT else [],
+        "roles": roles_of(account),
+        "may_change": may_change,
+        "back": back,
     }
-    return context.render("members/list.html", values)
 
 
 def invite(context: Context) -> Response:
     """Sends a link that only somebody with that address can use."""
     account = current_account(context, CHANGES_PEOPLE)
     values = form_of(context)
-    email, role = values.get("email", "").lower(), _role(context, account, values)
+    email, role = values.get("email", "").lower(), role_of(context, account, values)
     check_email(context, email)
     send_invitation(context, account, email, role)
-    return context.go(f"/members?account={account.account_id}")
+    return _back(context, account)
 
 
 def check_email(context: Context, email: str) -> None:
@@ -66,13 +72,13 @@ def change_role(context: Context) -> Response:
     """Another role; an account keeps somebody who looks after it."""
     account = current_account(context, CHANGES_PEOPLE)
     values = form_of(context)
-    role = _role(context, account, values)
+    role = role_of(context, account, values)
     with context.services.store.transaction() as transaction:
         membership = _membership(transaction, account, values)
         membership.role = role
         _check_somebody_left(context, transaction, account)
         _note(transaction, context, "member.role", account, f"{membership.person_id} {role}")
-    return context.go(f"/members?account={account.account_id}")
+    return _back(context, account)
 
 
 def remove(context: Context) -> Response:
@@ -86,7 +92,7 @@ def remove(context: Context) -> Response:
         transaction.flush()
         _check_somebody_left(context, transaction, account)
         _note(transaction, context, "member.removed", account, membership.person_id)
-    return context.go("/home" if leaving else f"/members?account={account.account_id}")
+    return context.go("/home") if leaving else _back(context, account)
 
 
 def withdraw(context: Context) -> Response:
@@ -99,7 +105,7 @@ def withdraw(context: Context) -> Response:
             raise NotFound
         transaction.delete(found[0])
         _note(transaction, context, "member.withdrawn", account, found[0].role)
-    return context.go(f"/members?account={account.account_id}")
+    return _back(context, account)
 
 
 def invitation(context: Context) -> Response:
@@ -124,14 +130,20 @@ def accept(context: Context) -> Response:
     return context.go("/home")
 
 
-def _roles(account: admin.Account) -> list[Role]:
+def _back(context: Context, account: admin.Account) -> Response:
+    """To the page whose form it was."""
+    return context.go(own_path(form_of(context).get("back", ""), f"/members?account={account.account_id}"))
+
+
+def roles_of(account: admin.Account) -> list[Role]:
     """What somebody can be on this account; a partner's account is looked after by partners."""
     return [Role.PARTNER, Role.MEMBER] if account.kind == ledger.PARTNER else [Role.OWNER, Role.MEMBER]
 
 
-def _role(context: Context, account: admin.Account, values: dict[str, str]) -> Role:
+def role_of(context: Context, account: admin.Account, values: dict[str, str]) -> Role:
+    """The role that a form asks for. Raises Problem for one that nobody has on this account."""
     role = values.get("role", "")
-    if role not in _roles(account):
+    if role not in roles_of(account):
         raise Problem(context.translate("Choose one of the roles."))
     return Role(role)
 

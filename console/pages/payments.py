@@ -1,5 +1,7 @@
 """Top-up by card, and what became of each payment."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from starlette.responses import Response
 
@@ -11,7 +13,7 @@ from console.payments.port import Buyer, ProviderFailed
 from console.payments.tables import Payment
 from console.web.context import Context, NotFound, Problem
 from console.web.guards import Guard, Row, form_of
-from console.web.reach import PAYS, account_of, current_account
+from console.web.reach import PAYS, SEES_PAYMENTS, account_of, current_account, may
 from proto.onysoft.v1 import admin_pb2 as admin
 
 ROWS_SHOWN_MAX = 200
@@ -63,33 +65,51 @@ def begin(context: Context) -> Response:
 
 def payments(context: Context) -> Response:
     """The newest payments of the account, and their invoices."""
-    account = current_account(context, PAYS)
+    account = current_account(context, SEES_PAYMENTS)
+    rows, invoices = newest(context, account, ROWS_SHOWN_MAX)
+    values = {
+        "account": account,
+        "payments": rows,
+        "invoices": invoices,
+        "lira": money.to_text,
+        "may_pay": may(context, account, PAYS),
+    }
+    return context.render("billing/payments.html", values)
+
+
+def newest(context: Context, account: admin.Account, limit: int) -> tuple[Sequence[Payment], Sequence[Invoice]]:
+    """The latest payments and invoices of an account, the latest first."""
     with context.services.store.transaction() as transaction:
         query = select(Payment).where(Payment.account_id == account.account_id)
-        rows = transaction.scalars(query.order_by(Payment.created_at.desc()).limit(ROWS_SHOWN_MAX)).all()
         invoices = select(Invoice).where(Invoice.account_id == account.account_id)
-        newest = transaction.scalars(invoices.order_by(Invoice.issued_at.desc()).limit(ROWS_SHOWN_MAX)).all()
-    values = {"account": account, "payments": rows, "invoices": newest, "lira": money.to_text}
-    return context.render("billing/payments.html", values)
+        return (
+            transaction.scalars(query.order_by(Payment.created_at.desc()).limit(limit)).all(),
+            transaction.scalars(invoices.order_by(Invoice.issued_at.desc()).limit(limit)).all(),
+        )
 
 
 def payment(context: Context) -> Response:
     """One payment; while it is open, the page asks again by itself."""
-    found = payment_of(context, context.request.path_params["payment_id"])
+    found, account = payment_of(context, context.request.path_params["payment_id"])
     with context.services.store.transaction() as transaction:
         query = select(Invoice).where(Invoice.payment_id == found.id).order_by(Invoice.issued_at)
         invoices = transaction.scalars(query).all()
-    return context.render("billing/payment.html", {"payment": found, "invoices": invoices, "lira": money.to_text})
+    values = {
+        "payment": found,
+        "invoices": invoices,
+        "lira": money.to_text,
+        "may_pay": may(context, account, PAYS),
+    }
+    return context.render("billing/payment.html", values)
 
 
-def payment_of(context: Context, payment_id: str) -> Payment:
-    """A payment of an account that the person may pay for. Raises NotFound."""
+def payment_of(context: Context, payment_id: str) -> tuple[Payment, admin.Account]:
+    """A payment, with its account, whose payments the person may see. Raises NotFound."""
     with context.services.store.transaction() as transaction:
         found = transaction.get(Payment, payment_id)
     if found is None:
         raise NotFound
-    account_of(context, found.account_id, PAYS)
-    return found
+    return found, account_of(context, found.account_id, SEES_PAYMENTS)
 
 
 def _payer(context: Context) -> admin.Account:

@@ -23,7 +23,8 @@ class Reach:
 READS = Reach(frozenset(Role), looks=True)
 CHANGES_KEYS = Reach(frozenset(Role))
 CHANGES_PEOPLE = Reach(frozenset({Role.OWNER, Role.PARTNER}))
-PAYS = Reach(frozenset({Role.OWNER, Role.PARTNER}))  # sees payments and invoices too
+PAYS = Reach(frozenset({Role.OWNER, Role.PARTNER}))
+SEES_PAYMENTS = Reach(frozenset({Role.OWNER, Role.PARTNER}), looks=True)  # payments, invoices, who is invoiced
 
 MARKS = {Role.OWNER: "", Role.MEMBER: "/keys", Role.PARTNER: "/*"}
 """How the admin service is told of a membership."""

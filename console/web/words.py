@@ -99,6 +99,7 @@ ACTS = {
     "alias_set": N_("alias set"),
     "alias_removed": N_("alias removed"),
     "member.invited": N_("member invited"),
+    "member.added": N_("member added"),
     "member.joined": N_("invitation accepted"),
     "member.role": N_("role changed"),
     "member.removed": N_("member removed"),

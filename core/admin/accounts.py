@@ -123,6 +123,8 @@ class Accounts(Subject):
     def _is_found(self, account: Account, request: pb.ListAccountsRequest) -> bool:
         if not caller_now.get().reaches(account) or request.kind not in (0, account.kind):
             return False
+        if request.HasField("suspended") and request.suspended != account.suspended:
+            return False
         wanted = plain(request.search.strip())
         name = plain(self.desk.mirror.labels.get(account.account_id, ""))
         return not wanted or wanted in name or wanted in ids.text(ids.ACCOUNT, account.account_id)

@@ -135,6 +135,9 @@ async def test_a_partner_is_shown_what_is_below_it_and_nothing_else(operator: Op
     assert await found(after=everything[1]) == everything[2:]
     assert await found(kind=ledger.PARTNER_CUSTOMER) == sorted([shop, below])
     assert await found(account_ids=[shop, foreign, other, partner]) == [shop]
+    await operator.call("SuspendAccount", admin.AccountRef(account_id=below))
+    assert await found(suspended=True) == [below]
+    assert await found(suspended=False) == sorted([project, shop])
     assert await found(search=shop[8:]) == [shop]
     async with asyncio.timeout(60):
         while not await found(search="isik sark"):

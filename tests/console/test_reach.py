@@ -6,7 +6,7 @@ that the person may not touch, whatever ids the address and the form name; and n
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from openai import OpenAI
@@ -16,9 +16,11 @@ from starlette.testclient import TestClient
 from cli.client import Caller
 from console.app import make_app
 from console.identity import sessions
+from console.invoices.tables import Invoice, Kind
 from console.pages import ROWS
+from console.payments.tables import Payment, State
 from console.people.invitations import Invitation
-from console.people.tables import Membership, Person, Role, Session, Standing, now
+from console.people.tables import Membership, Person, Role, Session, Standing, new_id, now
 from console.services import Services
 from console.web import reach
 from console.web.guards import SESSION_COOKIE, Guard, Row
@@ -42,6 +44,8 @@ class Ids:
     customer: Customer
     request_id: str
     person_id: str
+    payment_id: str
+    invoice_id: str
 
     def fill(self, path: str) -> str:
         known = {
@@ -50,6 +54,8 @@ class Ids:
             "request_id": self.request_id,
             "person_id": self.person_id,
             "format": "csv",
+            "payment_id": self.payment_id,
+            "invoice_id": self.invoice_id,
         }
         return re.sub(r"\{(\w+)(:\w+)?\}", lambda found: known.get(found[1], "none"), path)
 
@@ -81,7 +87,7 @@ class Ids:
     @property
     def marks(self) -> list[str]:
         """What a page about this account would show."""
-        return [self.customer.key_id, self.person_id, "victim@example.com"]
+        return [self.customer.key_id, self.person_id, self.payment_id, self.invoice_id, "victim@example.com"]
 
 
 @dataclass
@@ -139,30 +145,71 @@ def world(services: Services, gateway: Gateway) -> World:
     return World(services, gateway)
 
 
-def _ids(gateway: Gateway, person_id: str) -> Ids:
-    customer = gateway.open_account("5.00")
+def _ids(world: World, customer: Customer) -> Ids:
+    """Of an account that has a call, a payment and its invoice."""
+    gateway = world.gateway
     client = OpenAI(base_url=gateway.base_urls[0], api_key=customer.api_key, max_retries=0)
     answer = client.chat.completions.create(model=FIXED_PRICE_MODEL, messages=[{"role": "user", "content": "hi"}])
-    return Ids(customer, answer.id, person_id)
+    with world.services.store.transaction() as transaction:
+        payment = Payment(
+            account_id=customer.account_id,
+            person_id=new_id(),
+            provider="sandbox",
+            state=State.FAILED,
+            net_kurus=100,
+            vat_kurus=20,
+            gross_kurus=120,
+            vat_bps=2_000,
+            expires_at=now(),
+        )
+        transaction.add(payment)
+        transaction.flush()
+        invoice = _invoice(payment)
+        transaction.add(invoice)
+        transaction.flush()
+        return Ids(customer, answer.id, "", payment.id, invoice.id)
+
+
+def _invoice(payment: Payment) -> Invoice:
+    unique = new_id()
+    return Invoice(
+        account_id=payment.account_id,
+        cause=f"payment:{payment.id}",
+        payment_id=payment.id,
+        kind=Kind.SALE,
+        series="TST",
+        year=int(unique[:6], 16),
+        sequence=int(unique[6:12], 16),
+        number=unique[:16],
+        ettn=unique,
+        profile="EARSIVFATURA",
+        issued_at=now(),
+        net_kurus=100,
+        vat_kurus=20,
+        gross_kurus=120,
+        document="{}",
+        xml=b"<Invoice/>",
+        next_at=now(),
+    )
 
 
 @pytest.fixture
 def own(world: World, gateway: Gateway) -> Ids:
     """The account of `owner` and `member`."""
-    ids = _ids(gateway, "")
+    ids = _ids(world, gateway.open_account("5.00"))
     account_id = ids.customer.account_id
     people = {
         "owner": add_person(world.services, "owner@example.com", memberships={account_id: Role.OWNER}),
         "member": add_person(world.services, "member@example.com", memberships={account_id: Role.MEMBER}),
     }
     world.people |= people
-    return Ids(ids.customer, ids.request_id, people["owner"])
+    return replace(ids, person_id=people["owner"])
 
 
 @pytest.fixture
 def foreign(world: World, gateway: Gateway) -> Ids:
     """Somebody else's account."""
-    ids = _ids(gateway, "")
+    ids = _ids(world, gateway.open_account("5.00"))
     services = world.services
     partner = gateway.admin("OpenAccount", admin.OpenAccountRequest(kind=ledger.PARTNER, name="partner"))
     other = gateway.open_account("1.00")
@@ -173,7 +220,7 @@ def foreign(world: World, gateway: Gateway) -> Ids:
         "support": add_person(services, "support@example.com", Standing.SUPPORT),
         "administrator": add_person(services, "root@example.com", Standing.ADMINISTRATOR),
     }
-    return Ids(ids.customer, ids.request_id, world.people["victim"])
+    return replace(ids, person_id=world.people["victim"])
 
 
 @pytest.fixture
@@ -187,9 +234,7 @@ def below(world: World, foreign: Ids, gateway: Gateway) -> Ids:
         from_account_id=family.partner_id, to_account_id=family.customer.account_id, amount="5", reference="opening"
     )
     gateway.admin("MoveCredit", move)
-    client = OpenAI(base_url=gateway.base_urls[0], api_key=family.customer.api_key, max_retries=0)
-    answer = client.chat.completions.create(model=FIXED_PRICE_MODEL, messages=[{"role": "user", "content": "hi"}])
-    return Ids(family.customer, answer.id, shop)
+    return replace(_ids(world, family.customer), person_id=shop)
 
 
 def _rows(method: str) -> Iterator[Row]:
@@ -242,7 +287,7 @@ def test_no_page_shows_anything_foreign(world: World, own: Ids, foreign: Ids, na
         assert answer.status_code < 500 or answer.status_code == 503, row
         shown = answer.text.replace(_filled(row, foreign), "")  # where the form of the language leads back to
         assert not [mark for mark in foreign.marks if mark in shown], row
-        if row.guard is Guard.PERSON and re.search(r"\{(account|key|request|person)_id", row.path):
+        if row.guard is Guard.PERSON and re.search(r"\{(account|key|request|person|payment|invoice)_id", row.path):
             assert answer.status_code in (303, 404), row
 
 
@@ -284,7 +329,7 @@ def test_another_partner_finds_nothing_below_a_partner(world: World, own: Ids, b
         shown = answer.text.replace(_filled(row, below), "")
         marks = [below.customer.key_id, below.person_id, "victim@below.example.com", below.request_id]
         assert not [mark for mark in marks if mark in shown], row
-        if row.guard is Guard.PERSON and re.search(r"/partner|\{(account|key|request)_id", row.path):
+        if row.guard is Guard.PERSON and re.search(r"/partner|\{(account|key|request|payment|invoice)_id", row.path):
             assert answer.status_code == 404, row
     for row in _rows("POST"):
         if row.path == "/sign-out":
@@ -338,9 +383,23 @@ def test_support_and_administrators_see_what_customers_see(world: World, foreign
             "/tasks",
             "/members",
             "/accounts/{account_id}",
+            "/payments",
+            "/payments/{payment_id}",
+            "/invoices",
+            "/invoices/{invoice_id}/xml",
+            "/billing",
         ):
             answer = http.get(f"{foreign.fill(path)}?account={foreign.customer.account_id}")
             assert answer.status_code == 200, (name, path)
+
+
+@pytest.mark.parametrize("name", ["support", "administrator"])
+def test_every_page_of_staff_opens_for_staff(world: World, foreign: Ids, name: str) -> None:
+    http, _ = world.browser(name)
+    for row in _rows("GET"):
+        if name in STAFF_ONLY.get(row.guard, set()):
+            answer = http.get(foreign.fill(row.path))
+            assert answer.status_code == 200, (row, answer.text)
 
 
 def test_a_form_without_its_token_is_refused_everywhere(world: World, own: Ids) -> None:

@@ -6,11 +6,12 @@ from console.analytics import AnalyticsAway, Used
 from console.pages.accounts import markup_of, path_of
 from console.pages.members import check_email, send_invitation
 from console.pages.partner import figures
-from console.pages.partner.place import ROWS_A_PAGE, acting_partner, current_partner
+from console.pages.partner.place import acting_partner, current_partner
 from console.people.tables import Role
 from console.web.context import Context, Problem
 from console.web.days import today
 from console.web.guards import Guard, Row, form_of
+from console.web.paging import ROWS_A_PAGE
 from console.web.reach import MOVES_MONEY, ask, may
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger

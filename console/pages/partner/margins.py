@@ -6,11 +6,12 @@ from starlette.responses import Response
 
 from console.analytics import AnalyticsAway
 from console.pages.partner import figures
-from console.pages.partner.place import ROWS_A_PAGE, accounts_below, current_partner, page_of
+from console.pages.partner.place import accounts_below, current_partner
 from console.pages.usage import csv_file
 from console.web.context import Context, Problem
 from console.web.days import month_after, month_of
 from console.web.guards import Guard, Row
+from console.web.paging import ROWS_A_PAGE, page_of
 
 GROUPS = ("customer", "month")
 MONTHS_SHOWN = 12

@@ -6,9 +6,6 @@ from console.web.reach import MOVES_MONEY, SEES_PARTNER, Reach, account_of, ask
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
 
-ROWS_A_PAGE = 50
-PAGE_DIGITS_MAX = 5
-
 
 def current_partner(context: Context, reach: Reach = SEES_PARTNER) -> admin.Account:
     """The partner that the query names, else the first of the person's own. Raises NotFound."""
@@ -37,9 +34,3 @@ def accounts_below(context: Context, partner: admin.Account, account_ids: list[s
     request = admin.ListAccountsRequest(parent_id=partner.account_id, account_ids=account_ids, limit=len(account_ids))
     found: admin.AccountList = ask(context, "ListAccounts", request)
     return {each.account_id: each for each in found.accounts}
-
-
-def page_of(context: Context) -> int:
-    """Which page of a list is asked for, from 0."""
-    text = context.request.query_params.get("page", "")
-    return int(text) if text.isdecimal() and text.isascii() and len(text) <= PAGE_DIGITS_MAX else 0

@@ -2,10 +2,11 @@
 
 from starlette.responses import Response
 
-from console.pages.partner.place import ROWS_A_PAGE, current_partner
+from console.pages.partner.place import current_partner
 from console.web.context import Context
 from console.web.days import month_of
 from console.web.guards import Guard, Row
+from console.web.paging import ROWS_A_PAGE
 from console.web.reach import ask
 from proto.onysoft.v1 import admin_pb2 as admin
 

@@ -9,11 +9,12 @@ from starlette.responses import Response
 from console.analytics import AnalyticsAway, Used
 from console.pages.keys import keys_of
 from console.pages.partner import figures
-from console.pages.partner.place import ROWS_A_PAGE, accounts_below, current_partner, page_of
+from console.pages.partner.place import accounts_below, current_partner
 from console.pages.usage import csv_file, every_day, series
 from console.web.context import Context, Problem
 from console.web.days import DAYS_MAX, span_of
 from console.web.guards import Guard, Row
+from console.web.paging import ROWS_A_PAGE, page_of
 from console.web.reach import MOVES_MONEY, may
 from proto.onysoft.v1 import admin_pb2 as admin
 from runtime import ids

@@ -205,6 +205,7 @@ class ListAccountsRequest(_message.Message):
     SEARCH_FIELD_NUMBER: _builtins.int
     ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     after: _builtins.str
     """account id to go on from"""
@@ -214,6 +215,8 @@ class ListAccountsRequest(_message.Message):
     """only those whose name or id has this in it; Turkish and plain letters are alike"""
     kind: _ledger_pb2.AccountKind.ValueType
     """only these"""
+    suspended: _builtins.bool
+    """only those that are, or are not"""
     @_builtins.property
     def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """only these, at most 1000"""
@@ -227,12 +230,15 @@ class ListAccountsRequest(_message.Message):
         search: _builtins.str = ...,
         account_ids: _abc.Iterable[_builtins.str] | None = ...,
         kind: _ledger_pb2.AccountKind.ValueType = ...,
+        suspended: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_suspended", b"_suspended", "suspended", b"suspended"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids", "after", b"after", "kind", b"kind", "limit", b"limit", "parent_id", b"parent_id", "search", b"search"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_suspended", b"_suspended", "account_ids", b"account_ids", "after", b"after", "kind", b"kind", "limit", b"limit", "parent_id", b"parent_id", "search", b"search", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__suspended: _TypeAlias = _typing.Literal["suspended"]  # noqa: Y015
+    _WhichOneofArgType__suspended: _TypeAlias = _typing.Literal["_suspended", b"_suspended"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__suspended) -> _WhichOneofReturnType__suspended | None: ...
 
 Global___ListAccountsRequest: _TypeAlias = ListAccountsRequest  # noqa: Y015
 
