@@ -74,7 +74,7 @@ class Sync:
         self._replica = replica
         self.providers = {provider.name: provider for provider in providers}
         self._first = providers[0].name
-        automatic = settings.models_approval == "automatic"
+        automatic = self.automatic = settings.models_approval == "automatic"
         self.bound_bps = settings.models_bound_bps
         self._approval = Approval(new=automatic, repriced=automatic, gone=automatic, bound_bps=self.bound_bps)
         self._unwritten = Unwritten()

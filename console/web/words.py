@@ -52,6 +52,20 @@ KINDS = {
     "music": N_("music"),
 }
 ROLES = {"owner": N_("owner"), "member": N_("member"), "partner": N_("partner")}
+ON_SALE = {"": N_("all"), "on": N_("on sale"), "off": N_("not on sale")}
+APPROVALS = {
+    "new": N_("I approve new models"),
+    "repriced": N_("I approve repricings of any size"),
+    "gone": N_("I believe that most models are gone"),
+}
+DIFFERENCES = {
+    "new": N_("New"),
+    "repriced": N_("Repriced"),
+    "gone": N_("Gone"),
+    "back": N_("Back"),
+    "changed": N_("Changed"),
+    "routed": N_("Other routes"),
+}
 MODEL_ORDERS = {"name": N_("by name"), "price": N_("cheapest first"), "newest": N_("newest first")}
 UNITS = {
     "second": N_("second"),

@@ -72,6 +72,7 @@ class Desk:
         self.pepper = settings.key_pepper.get_secret_value().encode()
         self.manual_credit_bound_nano = settings.manual_credit_bound * NANO
         self.fx_stale_s = settings.fx_stale_h * 3600
+        self.catalogue_refresh_s = settings.catalogue_refresh_s
 
     async def append(self, root_id: bytes, event: ledger.Event, already: bool = False) -> Code:
         """Append and await the fold's outcome; with `already`, an event without effect is no error.

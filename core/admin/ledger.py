@@ -1,5 +1,6 @@
 """The ledger itself: where it stands, what is in it, whether it is whole."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import grpc
@@ -32,6 +33,23 @@ class Ledger(Subject):
             accounts=len(state.accounts),
             models=len(self.desk.catalogue.entries),
             state_digest=state.digest(),
+            catalogue=self._catalogue(),
+        )
+
+    def _catalogue(self) -> pb.CatalogueSync:
+        sync = self.desk.sync
+        waiting = Counter[str]()
+        for (provider, _), count in sync.waiting.items():
+            waiting[provider] += count
+        providers = [
+            pb.SyncedProvider(name=name, waiting=waiting[name], unsold=sync.unsold[name]) for name in sync.providers
+        ]
+        providers += [pb.SyncedProvider(name=name, compared_only=True) for name in sync.compared]
+        return pb.CatalogueSync(
+            providers=providers,
+            every_s=self.desk.catalogue_refresh_s,
+            automatic=sync.automatic,
+            bound_bps=sync.bound_bps,
         )
 
     async def TailLedger(self, request: pb.TailLedgerRequest, context: Context) -> AsyncIterator[pb.LedgerEntry]:

@@ -11,9 +11,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from console.app import make_app
-from console.identity import passwords
-from console.people.tables import Membership, Person, Role, Standing, now
+from console.identity import passwords, sessions
+from console.people.tables import Membership, Person, Role, Session, Standing, now
 from console.services import Services, open_services
+from console.web.guards import SESSION_COOKIE
 from runtime.settings import Settings
 from tests.faults.gateway import Gateway
 
@@ -106,6 +107,17 @@ class Browser:
         if 'action="/second-factor"' in page:
             page = self.post("/second-factor", code=pyotp.TOTP(TOTP_SECRET).now())
         return page
+
+    def enter(self, services: Services, email: str) -> "Browser":
+        """A session of this person, whose second factor was shown, without the way there."""
+        with services.store.transaction() as transaction:
+            person = transaction.query(Person).filter_by(email=email).one()
+            token = sessions.begin(transaction, person, "127.0.0.1", "test")
+            transaction.flush()
+            for session in transaction.query(Session).filter_by(person_id=person.id):
+                session.second_factor_at = now()
+        self.http.cookies.set(SESSION_COOKIE, token)
+        return self
 
 
 @pytest.fixture

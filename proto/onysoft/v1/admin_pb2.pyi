@@ -48,6 +48,7 @@ class Status(_message.Message):
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
+    CATALOGUE_FIELD_NUMBER: _builtins.int
     core: _builtins.str
     position: _builtins.int
     chain_hash: _builtins.bytes
@@ -58,6 +59,8 @@ class Status(_message.Message):
     accounts: _builtins.int
     models: _builtins.int
     state_digest: _builtins.bytes
+    @_builtins.property
+    def catalogue(self) -> Global___CatalogueSync: ...
     def __init__(
         self,
         *,
@@ -71,14 +74,79 @@ class Status(_message.Message):
         accounts: _builtins.int = ...,
         models: _builtins.int = ...,
         state_digest: _builtins.bytes = ...,
+        catalogue: Global___CatalogueSync | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catalogue", b"catalogue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "chain_hash", b"chain_hash", "core", b"core", "models", b"models", "open_requests", b"open_requests", "partitions", b"partitions", "position", b"position", "rules_version", b"rules_version", "state_digest", b"state_digest", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "catalogue", b"catalogue", "chain_hash", b"chain_hash", "core", b"core", "models", b"models", "open_requests", b"open_requests", "partitions", b"partitions", "position", b"position", "rules_version", b"rules_version", "state_digest", b"state_digest", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Status: _TypeAlias = Status  # noqa: Y015
+
+@_typing.final
+class CatalogueSync(_message.Message):
+    """How this core keeps the catalogue in step with the providers' lists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    EVERY_S_FIELD_NUMBER: _builtins.int
+    AUTOMATIC_FIELD_NUMBER: _builtins.int
+    BOUND_BPS_FIELD_NUMBER: _builtins.int
+    every_s: _builtins.float
+    automatic: _builtins.bool
+    """takes everything; else what is new, gone in masses or repriced beyond the bound waits"""
+    bound_bps: _builtins.int
+    """largest repricing that waits for nobody"""
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SyncedProvider]: ...
+    def __init__(
+        self,
+        *,
+        providers: _abc.Iterable[Global___SyncedProvider] | None = ...,
+        every_s: _builtins.float = ...,
+        automatic: _builtins.bool = ...,
+        bound_bps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "bound_bps", b"bound_bps", "every_s", b"every_s", "providers", b"providers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatalogueSync: _TypeAlias = CatalogueSync  # noqa: Y015
+
+@_typing.final
+class SyncedProvider(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COMPARED_ONLY_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    UNSOLD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    compared_only: _builtins.bool
+    """its models are data of the release"""
+    waiting: _builtins.int
+    """changes that wait for approval, as of this core's last synchronisation"""
+    unsold: _builtins.int
+    """listed, and cannot be sold"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        compared_only: _builtins.bool = ...,
+        waiting: _builtins.int = ...,
+        unsold: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared_only", b"compared_only", "name", b"name", "unsold", b"unsold", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncedProvider: _TypeAlias = SyncedProvider  # noqa: Y015
 
 @_typing.final
 class OpenAccountRequest(_message.Message):

@@ -6,7 +6,7 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
-from openai import OpenAI, RateLimitError
+from openai import NotFoundError, OpenAI, RateLimitError
 from playwright.sync_api import Page, expect
 
 from proto.onysoft.v1 import admin_pb2 as admin
@@ -209,3 +209,35 @@ def _partner_of(site: Gateway) -> str:
     """The demo's partner."""
     found = site.admin("ListAccounts", admin.ListAccountsRequest(kind=ledger.PARTNER))
     return str(found.accounts[0].account_id)
+
+
+def test_an_administrator_approves_a_new_model_and_an_sdk_calls_it(visits: Visits, site: Gateway) -> None:
+    """Signed in with password and TOTP (`Visits._sign_in`)."""
+    model = "acme/from-the-list-1"
+    site.control(models={model: {"context_length": 8000, "pricing": {"prompt": "0.000001", "completion": "0.000002"}}})
+    visitor = visits.visitor("administrator", "tr")
+    page = visitor.go("/admin/sync")
+    expect(page.locator("main")).to_contain_text(model)
+    expect(page.get_by_role("button", name="deftere yaz")).to_have_count(0)
+    page.check("#approve-new")
+    page.get_by_role("button", name="Farkı göster").click()
+    page.get_by_role("button", name="deftere yaz").click()
+    expect(page.get_by_role("status")).to_contain_text("değişiklik deftere yazıldı")
+    client = OpenAI(base_url=site.base_urls[0], api_key=site.document["api_key"], max_retries=2)
+
+    def answer() -> str:
+        try:
+            called = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hi"}])
+        except NotFoundError:
+            return ""
+        return str(called.model)
+
+    assert wait_until(answer, WAIT_S, "an answer of the new model", poll_s=0.3) == model
+
+    def is_told() -> bool:
+        return model in visitor.go("/admin/acts?kind=model_set").locator("tbody").inner_text()
+
+    wait_until(is_told, WAIT_S, "the act in the audit", poll_s=0.5)
+    page.goto(f"{visits.url}/admin/catalogue/model?id={model}")
+    expect(page.locator("main")).to_contain_text("0.000001")
+    assert not visitor.troubles, visitor.troubles
