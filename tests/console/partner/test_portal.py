@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
 
 import pytest
@@ -10,13 +11,14 @@ import pytest
 from console.analytics import Analytics
 from console.pages import statements
 from console.people.invitations import waiting
+from console.people.tables import Role, Standing
 from console.services import Services
 from console.web.days import today
 from projections.proof.publishing import FILE, read_published
 from projections.proof.statement_csv import check
 from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
-from tests.console.conftest import Browser
+from tests.console.conftest import Browser, add_person
 from tests.console.partner.conftest import PARTNER_CREDIT, Family, open_below, open_family
 from tests.console.test_customer import call, refusal
 from tests.faults.gateway import FIXED_PRICE_MODEL, Customer, Gateway, wait_until
@@ -413,3 +415,39 @@ def test_statements_leave_threads_for_others(shop: Browser, family: Family, monk
         assert "try again" in shop.get(path, 503)
     assert family.customer.account_id in shop.get(path)
     assert family.customer.account_id in shop.get(path), "its place is free again"
+
+
+def test_a_form_that_is_sent_twice_at_once_moves_once(family: Family, boss: Browser, services: Services) -> None:
+    """An impatient double click, or two windows, would pay a customer twice."""
+    others = [Browser(services) for _ in range(3)]
+    for each in others:
+        each.sign_in("boss@example.com")
+    with ThreadPoolExecutor(len(others)) as pool:
+        pages = list(pool.map(lambda each: move(each, family.customer, "3", reference="d" * 24), others))
+    assert sum("$3.00 was moved" in page for page in pages) == 1
+    assert sum("nothing was moved again" in page for page in pages) == len(others) - 1
+    assert family.account(family.partner_id).balance.balance == "47.00"
+
+
+def test_staff_reaches_every_account_as_far_as_it_may(services: Services, family: Family, gateway: Gateway) -> None:
+    user = gateway.open_account("1.00", markup_bps=5000)
+    owned = {gateway.open_account("0").account_id: Role.OWNER}
+    add_person(services, "root@example.com", Standing.ADMINISTRATOR, owned)
+    add_person(services, "help@example.com", Standing.SUPPORT, owned)
+    root, support = Browser(services), Browser(services)
+    root.sign_in("root@example.com")
+    support.sign_in("help@example.com")
+    for account_id in (user.account_id, family.project.account_id, family.partner_id):
+        path = f"/accounts/{account_id}"
+        assert "50%" in support.get(path)
+        support.post(f"{path}/markup", 404, pattern="*", percent="20")
+        support.get(f"{path}/limits", 404)
+        root.post(f"{path}/markup", pattern="*", percent="20")
+        assert family.account(account_id).markup_bps == 2000
+        root.post(f"{path}/limits", owner_id=account_id, pattern="*", daily_tokens="77")
+        assert family.limits(account_id)["*", "daily_tokens"] == 77
+    for page in ("", "/accounts", "/usage", "/margins", "/statements"):
+        for browser in (root, support):
+            assert family.partner_id in browser.get(f"/partner{page}?account={family.partner_id}")
+    assert "Open an account" not in support.get(f"/partner/accounts?account={family.partner_id}")
+    support.post(f"/partner/accounts?account={family.partner_id}", 404, kind="customer", name="x")
