@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session as Transaction
 
 from console.invoices.tables import BillingProfile, LowBalance
 from console.people.invitations import Invitation
+from console.people.standing import ERASED
 from console.people.tables import EmailToken, Membership, Person, RecoveryCode, Role, Table, now
 from console.people.tables import Session as SignIn
 
@@ -89,7 +90,7 @@ def erase(transaction: Transaction, person_id: str) -> None:
     for kept in (BillingProfile, LowBalance):
         transaction.execute(delete(kept).where(or_(kept.account_id.in_(alone), kept.email == person.email)))
     person.memberships.clear()
-    person.email = f"{person.id}@erased.invalid"
+    person.email = f"{person.id}{ERASED}"
     person.name = ""
     person.password_hash = "!"
     person.totp_secret = person.totp_since = None

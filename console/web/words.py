@@ -66,6 +66,7 @@ DIFFERENCES = {
     "changed": N_("Changed"),
     "routed": N_("Other routes"),
 }
+STANDINGS = {"customer": N_("customer"), "support": N_("support"), "administrator": N_("administrator")}
 MODEL_ORDERS = {"name": N_("by name"), "price": N_("cheapest first"), "newest": N_("newest first")}
 UNITS = {
     "second": N_("second"),
@@ -118,6 +119,11 @@ ACTS = {
     "member.role": N_("role changed"),
     "member.removed": N_("member removed"),
     "member.withdrawn": N_("invitation taken back"),
+    "person.standing": N_("standing changed"),
+    "person.disabled": N_("person disabled"),
+    "person.enabled": N_("person enabled"),
+    "person.signed_out": N_("sign-ins ended"),
+    "person.second_factor_reset": N_("second factor reset"),
     "person.erased": N_("person erased"),
 }
 """What is done in somebody's name: events of the ledger, and acts of the console, which have a dot in their name."""

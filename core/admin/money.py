@@ -1,7 +1,5 @@
 """Money of accounts: paid in, taken back, moved, shown."""
 
-import re
-
 import grpc
 
 from core.admin.answers import Rejected, answers
@@ -13,9 +11,7 @@ from core.ledger.money import MAX_NANO, NANO, to_text
 from core.ledger.outcome import Code
 from proto.onysoft.v1 import admin_pb2 as pb
 from proto.onysoft.v1 import ledger_pb2 as ledger
-
-_PERSONAL = re.compile(r"\S@\S|(?<![0-9A-Za-z])[0-9]{10,11}(?![0-9A-Za-z])")
-"""An e-mail address; the digits of a VKN, a TCKN or a telephone."""
+from runtime.personal import has_personal_data
 
 
 class Money(Subject):
@@ -45,7 +41,7 @@ class Money(Subject):
     def _check_by_hand(self, amount_nano: int, reason: str, approved_by: str) -> None:
         """Whoever gives away the house's money says why, and beyond a bound not alone."""
         text("reason", reason)
-        if _PERSONAL.search(reason):
+        if has_personal_data(reason):
             invalid("reason must not have personal data, such as an e-mail address or a tax id: it stays in the ledger")
         if approved_by == caller_now.get().actor:
             raise Rejected(grpc.StatusCode.FAILED_PRECONDITION, "approved_by must be somebody other than who credits")
