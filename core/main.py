@@ -3,13 +3,14 @@
 import asyncio
 import os
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client import REGISTRY
 
 from bus.connection import Connection
 from bus.directory import DirectoryMirror
 from bus.frames import Answers
+from bus.presence import Presence, Presences
 from bus.streams import provision
 from core.admin import AdminService, Desk, serve_admin
 from core.asks import Asks
@@ -59,6 +60,7 @@ class Core:
             makers["media"] = self.tasks.make_call
         self.worker = Worker(self.resources, makers)
         self.rate_watch = RateWatch(self.replica, settings)
+        self._presences = Presences(connection)
         self.started = False
         self.admin_port = 0
         self._stop = asyncio.Event()
@@ -73,6 +75,8 @@ class Core:
 
     async def start(self) -> None:
         """Fold the log, then serve. Raises when the log cannot be folded."""
+        await self._presences.start()
+        self._presence = Presence(self._connection, self._settings, "core", self._facts)
         await self.replica.start()
         await self.replica.activate_rules(self._settings.activate_rules)
         await self._mirror.start()
@@ -80,7 +84,14 @@ class Core:
         self._watching_rates = asyncio.create_task(self.rate_watch.run(self._stop))
         price_lists = PriceLists(self.catalogue, self.tasks.catalogue if self.tasks.offered else None)
         desk = Desk(
-            self.replica, self.catalogue, self._connection, self._mirror, self._settings, self.sync, price_lists
+            self.replica,
+            self.catalogue,
+            self._connection,
+            self._mirror,
+            self._settings,
+            self.sync,
+            price_lists,
+            self._presences,
         )
         service = AdminService(desk)
         self._server, self.admin_port = await serve_admin(service, self._settings)
@@ -98,6 +109,10 @@ class Core:
             return "no connection to NATS"
         return None if self.catalogue.entries else "no catalogue yet"
 
+    def _facts(self) -> dict[str, Any]:
+        state = self.replica.state
+        return {"not_ready": self.ready(), "position": state.position, "rules": state.rules_version}
+
     async def stop(self) -> None:
         """Take no more calls, let the running ones end, send what is queued."""
         self._stop.set()
@@ -109,6 +124,7 @@ class Core:
         await self.rate_watch.close()
         await self._server.stop(ADMIN_GRACE_S)
         await self._answers.close()
+        await self._presence.stop()
         await self.replica.close()
         await self._mirror.stop()
         for provider in self.providers:

@@ -10,6 +10,7 @@ from bus.bodies import BodyShelf
 from bus.connection import Connection
 from bus.directory import DirectoryMirror
 from bus.frames import Inbox
+from bus.presence import Presence
 from bus.tasks import TaskMirror
 from edge.app import App
 from edge.auth import Authenticator
@@ -91,6 +92,15 @@ class Edge:
         await self.tasks_mirror.stop()
         await self.usage.close(USAGE_FLUSH_S)
 
+    def facts(self) -> dict[str, Any]:
+        """What operators are shown of this edge."""
+        return {
+            "not_ready": self.not_ready(),
+            "connections": len(self.listener.state.connections),
+            "calls": self.app.in_flight,
+            "unreported": len(self.usage),
+        }
+
     def not_ready(self) -> str | None:
         """Why clients should go elsewhere; None when they should not."""
         if self._draining:
@@ -139,6 +149,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     try:
         port = await edge.start()
         log.info("edge.listening", edge=edge.name, port=port, ops_port=ops_port)
+        presence = Presence(connection, settings, "edge", edge.facts)
         mirrors = [asyncio.create_task(edge.mirror_directory()), asyncio.create_task(edge.mirror_tasks())]
         running = [*mirrors, *edge.tasks()]
         if await _done_before(stop, *running):
@@ -147,6 +158,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         for mirroring in mirrors:
             mirroring.cancel()
         await edge.drain()
+        await presence.stop()
     finally:
         REGISTRY.unregister(edge.metrics)
         await ops.close()

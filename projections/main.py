@@ -17,6 +17,7 @@ from bus.connection import Connection
 from bus.directory import DirectoryMirror, publish_key
 from bus.errors import BusError, HistoryLost
 from bus.history import History
+from bus.presence import Presence
 from bus.streams import provision
 from bus.tail import Entry
 from bus.transport import Message
@@ -312,13 +313,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             return "folding the log"
         return None if connection.connected else "no connection to NATS"
 
+    def facts() -> dict[str, Any]:
+        return {"not_ready": ready(), "position": projections.fold.state.position}
+
     ops = Ops(settings, "projections", ready)
+    presence = Presence(connection, settings, "projections", facts)
     REGISTRY.register(ProjectionsCollector(projections.fold, projections.tail))
     port = await ops.start()
     await unless_stopped(stop, projections.start())
     started = True
     log.info("projections.ready", position=projections.fold.state.position, ops_port=port)
     await projections.run(stop)
+    await presence.stop()
     await projections.close()
     await ops.close()
     await connection.close()

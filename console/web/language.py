@@ -92,6 +92,15 @@ class Formats:
         """A moment of the ledger, in milliseconds, to the minute."""
         return self.time(datetime.fromtimestamp(time_ms / 1000, ISTANBUL))
 
+    def exact(self, time_ms: int) -> str:
+        """A moment of the ledger, to the millisecond."""
+        moment = datetime.fromtimestamp(time_ms / 1000, ISTANBUL)
+        return f"{self.second(moment)}.{time_ms % 1000:03d}"
+
+    def nano(self, amount_nano: int, currency: str) -> str:
+        """Nano-units as money, with all their places."""
+        return self.money(Decimal(amount_nano).scaleb(-9), currency)
+
     def iso_day(self, time_ms: int) -> str:
         """The day of a moment of the ledger, as a form has it."""
         return datetime.fromtimestamp(time_ms / 1000, ISTANBUL).date().isoformat()

@@ -128,6 +128,22 @@ ACTS = {
 }
 """What is done in somebody's name: events of the ledger, and acts of the console, which have a dot in their name."""
 
+EVENTS = {
+    **{kind: text for kind, text in ACTS.items() if "." not in kind},
+    "request_opened": N_("call asks for a hold"),
+    "request_settled": N_("call settled"),
+    "request_released": N_("call released"),
+    "hold_extended": N_("hold extended"),
+    "task_submitted": N_("task taken by its provider"),
+    "checkpoint": N_("checkpoint"),
+    "rules_activated": N_("rules activated"),
+    "fx_rate_proposed": N_("exchange rate waits for confirmation"),
+    "credit_moved_out": N_("balance moved away"),
+    "credit_moved_in": N_("balance moved here"),
+    "credit_reversed": N_("credit taken back"),
+}
+"""Events of the ledger, as people call them."""
+
 JOBS = {
     "cashier": N_("payments"),
     "payments": N_("payments"),

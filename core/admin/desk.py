@@ -11,6 +11,7 @@ import grpc
 from bus.connection import Connection
 from bus.directory import DirectoryMirror, publish_label
 from bus.errors import BusError, NoCore
+from bus.presence import Presences
 from core.admin.answers import Rejected
 from core.admin.callers import caller_now
 from core.admin.families import Families
@@ -58,6 +59,7 @@ class Desk:
         settings: Settings,
         sync: Sync,
         price_lists: PriceLists,
+        presences: Presences,
     ) -> None:
         self.replica = replica
         self.catalogue = catalogue
@@ -65,6 +67,7 @@ class Desk:
         self.mirror = mirror
         self.sync = sync
         self.price_lists = price_lists
+        self.presences = presences
         self.families = Families()
         self.core = settings.process_name or "core"
         self.archive = settings.archive_dir

@@ -159,6 +159,7 @@ TAKER = Subject("to_account_id", "account", _by_account, Near.TOP)
 
 ROWS: Mapping[str, Row] = {
     "GetStatus": Row(READ, scope=Scope.ALL),
+    "ListProcesses": Row(READ, scope=Scope.ALL),
     "OpenAccount": Row(WRITE, scope=Scope.REACHED, check=_opens_below),
     "ListAccounts": Row(READ, scope=Scope.REACHED),
     "GetAccount": Row(READ, (ACCOUNT,)),

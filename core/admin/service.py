@@ -10,6 +10,7 @@ from core.admin.limits import Limits
 from core.admin.markups import Markups
 from core.admin.models import Models
 from core.admin.money import Money
+from core.admin.processes import Processes
 from core.admin.rates import Rates
 from core.admin.requests import Requests
 from core.admin.statements import Statements
@@ -24,7 +25,7 @@ METADATA_BYTES_MAX = 65_536  # with all accounts that a caller may name
 
 
 class AdminService(
-    Accounts, Money, Markups, Keys, Limits, Rates, Models, Requests, Statements, Tasks, Ledger, AdminServicer
+    Accounts, Money, Markups, Keys, Limits, Rates, Models, Requests, Statements, Tasks, Ledger, Processes, AdminServicer
 ):
     """Serves one core's admin port on that core's own replica: the subjects, composed."""
 

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from bus import snapshots
 from bus.connection import Connection
 from bus.errors import BusError
+from bus.presence import Presence
 from bus.streams import LEDGER, USAGE, provision
 from projections.analytics.asks import UsageAsks
 from projections.analytics.claims import Claim, Claims
@@ -22,9 +23,9 @@ from projections.analytics.endpoint import Endpoint
 from projections.analytics.ledger_rows import LedgerRows
 from projections.analytics.metrics import AnalyticsCollector
 from projections.analytics.migrate import home_id, migrate, require_current
-from projections.analytics.ranges import insert_range, last_position, seen_reports
+from projections.analytics.ranges import insert_range, insert_run, last_position, seen_reports
 from projections.analytics.readers import Readers
-from projections.analytics.reconciling import ReconcileCollector, ReconcileJob
+from projections.analytics.reconciling import ReconcileCollector, ReconcileJob, ReconcileRun
 from projections.analytics.rows import Range
 from projections.analytics.sink import RETRY_MAX_S, RETRY_S, OnCut, RangeSize, StreamRows, StreamSink, resume_at
 from projections.analytics.snapshots import SnapshotFolder, freeze
@@ -85,6 +86,10 @@ class Analytics:
         for each in running:
             await each
 
+    async def keep(self, run: ReconcileRun) -> None:
+        """A row of `reconciliations`. Raises StoreFailed."""
+        await self._in_thread(insert_run, self._store, run)
+
     async def _resume(self, home: str, stream: str) -> tuple[int, Claims, Claim | None]:
         claims = Claims(self._connection, home, stream)
         done = await self._in_thread(last_position, self._store, stream)
@@ -130,6 +135,24 @@ class Analytics:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
 
+def facts_of(analytics: Analytics, job: ReconcileJob, not_ready: str | None) -> dict[str, Any]:
+    """What operators are shown of this process."""
+    sinks = {
+        stream: {
+            "position": sink.progress.last,
+            "time_ms": sink.progress.last_time_ms,
+            "failing": sink.progress.failing,
+        }
+        for stream, sink in analytics.sinks.items()
+    }
+    return {
+        "not_ready": not_ready,
+        "position": sinks[LEDGER]["position"],
+        "streams": sinks,
+        "reconciled": {"position": job.position, "differences": job.differences, "ok_ms": int(job.ok_at_s * 1000)},
+    }
+
+
 def open_store(settings: Settings) -> Store:
     """The configured store with its schema. An embedded one is brought up to date; a server's is its operator's.
 
@@ -165,12 +188,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     ops.serve_more(Endpoint(readers).answer, settings.analytics_query_s)
     asks = UsageAsks(connection, readers, analytics.sinks[LEDGER])
     await asks.start()
-    job = ReconcileJob(connection, settings, readers, analytics.sinks[LEDGER])
+    job = ReconcileJob(connection, settings, readers, analytics.sinks[LEDGER], analytics.keep)
+    presence = Presence(connection, settings, "analytics", lambda: facts_of(analytics, job, reason))
     REGISTRY.register(ReconcileCollector(job))
     reconciling = asyncio.create_task(job.run()) if settings.reconcile_every_s else None
     reason = None
     log.info("analytics.ready", store=store.dsn.public, ops_port=port)
     await analytics.run(stop)
+    await presence.stop()
     if reconciling is not None:
         reconciling.cancel()
         await asyncio.gather(reconciling, return_exceptions=True)

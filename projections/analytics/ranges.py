@@ -3,11 +3,14 @@
 import struct
 import time
 
+from projections.analytics.reconciling import ReconcileRun
 from projections.analytics.rows import Range, pack_text
 from projections.analytics.store import Store
 
 _COLUMNS = ("first", "last", "rows", "last_time", "inserted", "stream")
 _RANGE = struct.Struct("<QQQqq")
+_RUN_COLUMNS = (*("time", "first_position", "last_position", "seconds", "accounts", "differences", "found", "problem"),)
+_RUN = struct.Struct("<qQQdQQB")  # the last is the length of `found`, which stays below 128
 
 
 def token(stream: str, first: int, last: int) -> str:
@@ -23,6 +26,15 @@ def insert_range(store: Store, stream: str, range_: Range) -> None:
     now_ms = time.time_ns() // 1_000_000
     note = _RANGE.pack(range_.first, range_.last, range_.rows.count, range_.last_time_ms, now_ms)
     store.insert("sink_ranges", _COLUMNS, note + pack_text(stream), under)
+
+
+def insert_run(store: Store, run: ReconcileRun) -> None:
+    """Keep what a reconciliation found. Blocks. Raises StoreFailed."""
+    numbers = _RUN.pack(
+        run.time_ms, run.first_position, run.last_position, run.seconds, run.accounts, run.differences, len(run.found)
+    )
+    texts = b"".join(pack_text(text) for text in (*run.found, run.problem))
+    store.insert("reconciliations", _RUN_COLUMNS, numbers + texts, f"reconciliation:{run.time_ms}")
 
 
 def last_position(store: Store, stream: str) -> int:

@@ -6,7 +6,8 @@ reconcile`, which reads everything.
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -28,10 +29,30 @@ from runtime.settings import Settings
 LOGGED_MAX = 20
 
 
+@dataclass(frozen=True, slots=True)
+class ReconcileRun:
+    """One comparison, as table `reconciliations` keeps it."""
+
+    time_ms: int
+    first_position: int
+    last_position: int
+    seconds: float
+    accounts: int
+    differences: int
+    found: tuple[str, ...]
+    problem: str = ""
+
+
+Keep = Callable[[ReconcileRun], Awaitable[None]]
+"""Keeps a run in the tables. Raises StoreFailed."""
+
+
 class ReconcileJob:
     """Compares again every `reconcile_every_s`, beside the sink. Its folds are its own."""
 
-    def __init__(self, connection: Connection, settings: Settings, readers: Readers, ledger: StreamSink) -> None:
+    def __init__(
+        self, connection: Connection, settings: Settings, readers: Readers, ledger: StreamSink, keep: Keep | None = None
+    ) -> None:
         self.differences = 0
         self.position = 0
         self.ran_at_s = 0.0
@@ -40,6 +61,7 @@ class ReconcileJob:
         self._settings = settings
         self._readers = readers
         self._ledger = ledger
+        self._keep = keep
         self._run: Reconciler | None = None
 
     async def run(self) -> None:
@@ -54,10 +76,24 @@ class ReconcileJob:
                 self.differences += 1
                 log.error("reconcile.unreadable", position=self.position, error=str(error)[:200])
                 self._run = None
+                await self._note(
+                    ReconcileRun(_now_ms(), 0, self.position, 0, 0, self.differences, (), str(error)[:200])
+                )
+
+    async def _note(self, run: ReconcileRun) -> None:
+        """Keep it; a run that cannot be kept has been compared all the same."""
+        if self._keep is None:
+            return
+        try:
+            await self._keep(run)
+        except StoreFailed as error:
+            log.warning("reconcile.not_kept", error=str(error)[:200])
 
     async def once(self) -> None:
         """Compare what came since the last time. Raises StoreAway, FoldStopped, BusError."""
+        began, first = time.monotonic(), self.position + 1 if self.ran_at_s else 0
         run = self._run = self._run or self._begin()
+        first = first or run.position + 1
         last = self._ledger.progress.last
         seen = run.report.count
         if last > run.position:
@@ -75,6 +111,17 @@ class ReconcileJob:
             log.error("reconcile.differs", position=each.position, table=each.table, what=each.text)
         run.report.differences.clear()
         log.info("reconcile.done", position=self.position, differences=self.differences)
+        await self._note(
+            ReconcileRun(
+                time_ms=_now_ms(),
+                first_position=first if first <= self.position else 0,
+                last_position=self.position,
+                seconds=time.monotonic() - began,
+                accounts=balances.totals["accounts"],
+                differences=self.differences,
+                found=tuple(f"position {each.position or '-'}, {each.table}: {each.text}" for each in fresh),
+            )
+        )
 
     def _begin(self) -> Reconciler:
         """From the sink's fold on: what the tables held before is left to `onysoft reconcile`."""
@@ -88,6 +135,10 @@ class ReconcileJob:
             return await self._readers.rows(sql, {})
         except (StoreFailed, Busy) as error:
             raise StoreAway(str(error)) from None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class ReconcileCollector(Collector):

@@ -1,6 +1,7 @@
 """One core's admin port on a real log, and an operator with a connection to it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from bus.connection import Connection
 from bus.directory import DirectoryMirror
+from bus.presence import Presences
 from bus.streams import provision
 from cli.client import AdminClient, Caller, CallFailed
 from core.admin import AdminService, Desk, serve_admin
@@ -78,8 +80,15 @@ async def start_core(connection: Connection, settings: Settings) -> tuple[Replic
     mirror = DirectoryMirror(connection)
     await mirror.start()
     catalogue = cast(Catalogue, SimpleNamespace(entries={}))
-    sync = cast(Sync, SimpleNamespace(providers={}))
-    service = AdminService(Desk(replica, catalogue, connection, mirror, settings, sync, PriceLists(catalogue, None)))
+    sync = cast(
+        Sync,
+        SimpleNamespace(providers={}, compared={}, waiting=Counter(), unsold=Counter(), automatic=False, bound_bps=0),
+    )
+    presences = Presences(connection)
+    await presences.start()
+    service = AdminService(
+        Desk(replica, catalogue, connection, mirror, settings, sync, PriceLists(catalogue, None), presences)
+    )
     server, port = await serve_admin(service, settings)
     return replica, server, await asyncio.to_thread(Operator, replica, connection, port)
 

@@ -1,13 +1,16 @@
 """The administrator's pages: one module a subject, each with its rows; `ROWS` has them all."""
 
-from console.pages.admin import accounts, acts, catalogue, people, rates, sync
+from console.pages.admin import accounts, acts, catalogue, health, ledger, people, rates, reconcile, sync
 from console.web.guards import Row
 
 ROWS: list[Row] = [
+    *health.ROWS,
     *accounts.ROWS,
     *people.ROWS,
     *sync.ROWS,
     *catalogue.ROWS,
     *rates.ROWS,
+    *ledger.ROWS,
+    *reconcile.ROWS,
     *acts.ROWS,
 ]

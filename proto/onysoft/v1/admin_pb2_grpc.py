@@ -46,6 +46,11 @@ class AdminStub:
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Status.FromString,
                 _registered_method=True)
+        self.ListProcesses = channel.unary_unary(
+                '/onysoft.v1.Admin/ListProcesses',
+                request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListProcessesRequest.SerializeToString,
+                response_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ProcessList.FromString,
+                _registered_method=True)
         self.OpenAccount = channel.unary_unary(
                 '/onysoft.v1.Admin/OpenAccount',
                 request_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.OpenAccountRequest.SerializeToString,
@@ -289,6 +294,12 @@ class AdminServicer:
     """
 
     def GetStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProcesses(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -578,6 +589,11 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
                     response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.Status.SerializeToString,
             ),
+            'ListProcesses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProcesses,
+                    request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ListProcessesRequest.FromString,
+                    response_serializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.ProcessList.SerializeToString,
+            ),
             'OpenAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenAccount,
                     request_deserializer=proto_dot_onysoft_dot_v1_dot_admin__pb2.OpenAccountRequest.FromString,
@@ -843,6 +859,33 @@ class Admin:
             '/onysoft.v1.Admin/GetStatus',
             proto_dot_onysoft_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
             proto_dot_onysoft_dot_v1_dot_admin__pb2.Status.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProcesses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onysoft.v1.Admin/ListProcesses',
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ListProcessesRequest.SerializeToString,
+            proto_dot_onysoft_dot_v1_dot_admin__pb2.ProcessList.FromString,
             options,
             channel_credentials,
             insecure,

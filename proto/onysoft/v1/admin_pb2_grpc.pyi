@@ -41,6 +41,7 @@ class AdminStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.Status]
+    ListProcesses: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListProcessesRequest, _admin_pb2.ProcessList]
     OpenAccount: _grpc.UnaryUnaryMultiCallable[_admin_pb2.OpenAccountRequest, _admin_pb2.Account]
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAccountsRequest, _admin_pb2.AccountList]
     GetAccount: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.Account]
@@ -101,6 +102,7 @@ class AdminAsyncStub(AdminStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.Status]  # type: ignore[assignment]
+    ListProcesses: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListProcessesRequest, _admin_pb2.ProcessList]  # type: ignore[assignment]
     OpenAccount: _aio.UnaryUnaryMultiCallable[_admin_pb2.OpenAccountRequest, _admin_pb2.Account]  # type: ignore[assignment]
     ListAccounts: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAccountsRequest, _admin_pb2.AccountList]  # type: ignore[assignment]
     GetAccount: _aio.UnaryUnaryMultiCallable[_admin_pb2.AccountRef, _admin_pb2.Account]  # type: ignore[assignment]
@@ -164,6 +166,13 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.Status, _abc.Awaitable[_admin_pb2.Status]]: ...
+
+    @_abc_1.abstractmethod
+    def ListProcesses(
+        self,
+        request: _admin_pb2.ListProcessesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ProcessList, _abc.Awaitable[_admin_pb2.ProcessList]]: ...
 
     @_abc_1.abstractmethod
     def OpenAccount(

@@ -126,7 +126,7 @@ async def test_the_job_finds_what_changes_while_it_runs(tables: Tables) -> None:
         sink = analytics.sinks[LEDGER]
         stop = asyncio.Event()
         running = asyncio.create_task(analytics.run(stop))
-        job = ReconcileJob(ledger.connection, ledger.settings, readers, sink)
+        job = ReconcileJob(ledger.connection, ledger.settings, readers, sink, analytics.keep)
         async with asyncio.timeout(DEADLINE_S):
             await job.once()
             for count in (5, 5):
@@ -146,3 +146,9 @@ async def test_the_job_finds_what_changes_while_it_runs(tables: Tables) -> None:
     assert job.ran_at_s > ok_at_s > 0
     figures = {metric.name: metric.samples[0].value for metric in ReconcileCollector(job).collect()}
     assert figures["onysoft_reconcile_differences"] == 1
+    kept = await tables.ask(
+        "SELECT first_position, last_position, accounts, differences, found, problem FROM reconciliations ORDER BY time"
+    )
+    assert [(row[0], row[3], row[5]) for row in kept[1:3]] == [(kept[0][1] + 1, 0, ""), (kept[1][1] + 1, 0, "")]
+    assert (kept[3][0], kept[3][2], kept[3][3]) == (0, 1, 1)
+    assert "balances" in kept[3][4][0]
