@@ -46,8 +46,9 @@ def catalogue(context: Context) -> Response:
 
 
 def model(context: Context) -> Response:
-    """One model."""
-    return _page(context, context.request.query_params.get("id", ""))
+    """One model; none named: the list."""
+    model_id = context.request.query_params.get("id", "")
+    return _page(context, model_id) if model_id else context.go("/admin/catalogue")
 
 
 def activate(context: Context) -> Response:
