@@ -399,7 +399,7 @@ def test_every_page_of_staff_opens_for_staff(world: World, foreign: Ids, name: s
     for row in _rows("GET"):
         if name in STAFF_ONLY.get(row.guard, set()):
             answer = http.get(foreign.fill(row.path))
-            assert answer.status_code == 200, (row, answer.text)
+            assert answer.status_code in (200, 303), (row, answer.text)  # where an id is needed: to the list
 
 
 def test_a_form_without_its_token_is_refused_everywhere(world: World, own: Ids) -> None:
