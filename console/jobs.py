@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from console.credits.proposals import Proposals
 from console.invoices.office import Office
 from console.low_balance import LowBalanceRound
 from console.payments.cashier import Cashier
@@ -15,6 +16,7 @@ from runtime.log import log
 SETTLE_EVERY_S = 2.0
 INVOICES_EVERY_S = 3.0
 BALANCES_EVERY_S = 15.0
+CREDITS_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,13 @@ def jobs_of(services: Services, stopping: Callable[[], bool]) -> list[Job]:
     rounds = Rounds(settings, store, Cashier(settings, store, services.gateway), stopping)
     office = Office(settings, store, stopping=stopping)
     balances = LowBalanceRound(settings, store, services.gateway, services.mailer, stopping)
+    proposals = Proposals(settings, store, services.gateway, stopping)
     return [
         Job("payments.settle", SETTLE_EVERY_S, rounds.settle),
         Job("payments.compare", settings.payment_listing_s, rounds.compare),
         Job("invoices", INVOICES_EVERY_S, office.work),
         Job("low_balance", BALANCES_EVERY_S, balances.work),
+        Job("credits", CREDITS_EVERY_S, proposals.work),
     ]
 
 

@@ -56,6 +56,7 @@ class Payment(Table):
     credited_at: Mapped[datetime | None]
     next_at: Mapped[datetime] = mapped_column(default=now)  # when a job looks at it again
     attempts: Mapped[int] = mapped_column(default=0)  # in vain, in this state
+    refunding_until: Mapped[datetime | None]  # while somebody asks the provider for a refund, nobody else does
 
 
 class Reversal(Table):

@@ -67,6 +67,13 @@ DIFFERENCES = {
     "routed": N_("Other routes"),
 }
 STANDINGS = {"customer": N_("customer"), "support": N_("support"), "administrator": N_("administrator")}
+CREDIT_KINDS = {"credit": N_("credit"), "reversal": N_("taking back")}
+CREDIT_STATES = {
+    "proposed": N_("waits for a second person"),
+    "approved": N_("approved, being carried out"),
+    "declined": N_("declined"),
+    "done": N_("done"),
+}
 MODEL_ORDERS = {"name": N_("by name"), "price": N_("cheapest first"), "newest": N_("newest first")}
 UNITS = {
     "second": N_("second"),
@@ -119,6 +126,9 @@ ACTS = {
     "member.role": N_("role changed"),
     "member.removed": N_("member removed"),
     "member.withdrawn": N_("invitation taken back"),
+    "credit.proposed": N_("credit by hand proposed"),
+    "credit.approved": N_("credit by hand approved"),
+    "credit.declined": N_("credit by hand declined"),
     "person.standing": N_("standing changed"),
     "person.disabled": N_("person disabled"),
     "person.enabled": N_("person enabled"),

@@ -19,7 +19,7 @@ WORKS = "works"
 CONSOLE = Path(__file__).parents[2] / "console"
 
 
-JOBS = {"payments/cashier.py", "low_balance.py"}
+JOBS = {"payments/cashier.py", "low_balance.py", "credits/proposals.py"}
 
 
 def test_every_call_is_in_somebodys_name() -> None:

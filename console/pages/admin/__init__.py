@@ -1,12 +1,13 @@
 """The administrator's pages: one module a subject, each with its rows; `ROWS` has them all."""
 
-from console.pages.admin import accounts, acts, catalogue, health, ledger, people, rates, reconcile, sync
+from console.pages.admin import accounts, acts, catalogue, credits, health, ledger, people, rates, reconcile, sync
 from console.web.guards import Row
 
 ROWS: list[Row] = [
     *health.ROWS,
     *accounts.ROWS,
     *people.ROWS,
+    *credits.ROWS,
     *sync.ROWS,
     *catalogue.ROWS,
     *rates.ROWS,

@@ -11,16 +11,15 @@ from starlette.responses import Response
 
 from console.identity import sessions
 from console.pages.admin.accounts import named
+from console.pages.admin.reasons import reason_of
 from console.people import standing as people
 from console.people.standing import ERASED, NotAllowed
 from console.people.tables import Person, Standing
 from console.web.context import Context, NotFound, Problem
 from console.web.guards import Guard, Row, form_of
 from console.web.paging import ROWS_A_PAGE, page_of
-from runtime.personal import has_personal_data
 
 SEARCH_CHARACTERS_MAX = 100
-REASON_CHARACTERS_MAX = 200
 
 
 def everybody(context: Context) -> Response:
@@ -99,21 +98,6 @@ def reset_second_factor(context: Context) -> Response:
     """For somebody who has lost it, and has shown who they are: the reason says how."""
     reason = reason_of(context)
     return _act(context, partial(people.reset_second_factor, reason=reason))
-
-
-def reason_of(context: Context) -> str:
-    """Why something is done, as the form says. Raises Problem: it is kept for good, so it names nobody."""
-    reason = form_of(context).get("reason", "")
-    if not 0 < len(reason) <= REASON_CHARACTERS_MAX:
-        most = context.formats.number(REASON_CHARACTERS_MAX)
-        raise Problem(context.translate("Please give a reason of at most %(most)s characters.", most=most))
-    if has_personal_data(reason):
-        raise Problem(
-            context.translate(
-                "A reason is kept for good: please leave out e-mail addresses, tax and telephone numbers."
-            )
-        )
-    return reason
 
 
 def _act(context: Context, what: Callable[[Transaction, str, str], None]) -> Response:
