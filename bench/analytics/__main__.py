@@ -1,14 +1,13 @@
-"""python -m bench.analytics fill|ask|plot --store DIR: a month of made-up calls, the twenty questions, their plots.
+"""python -m bench.analytics ask|plot --store DIR: the twenty questions of a simulated month, and plots of some of them.
 
-python -m bench.analytics fill --store /tmp/month --calls 10000000
-python -m bench.analytics ask  --store /tmp/month --write docs/analytics.md
-python -m bench.analytics plot --store /tmp/month --folder docs/plots
+onysoft simulate --data /tmp/month --calls 10000000
+python -m bench.analytics ask  --store /tmp/month/projections/analytics --write docs/analytics.md
+python -m bench.analytics plot --store /tmp/month/projections/analytics --folder docs/plots
 """
 
 import argparse
 import os
 import statistics
-import string
 import sys
 import time
 from pathlib import Path
@@ -18,53 +17,30 @@ import orjson
 
 from bench.analytics.plots import draw_all
 from bench.report import describe_machine
-from projections.analytics.migrate import migrate
 from projections.analytics.readers import limits
 from projections.analytics.store import Store, limit, parse_dsn
 from runtime.settings import Settings
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
-_HERE = Path(__file__).parent
 _QUESTIONS = _ROOT / "docs" / "questions"
 _BEGIN, _END = "<!-- answers: begin -->", "<!-- answers: end -->"
-_DAYS = 31
-_FIRST_WEEKDAY = 3  # 1 October 2026 is a Thursday
 _CELL_CHARACTERS_MAX = 60
-_FILL_MEMORY_BYTES = 4_000_000_000
 
 
 def main() -> int:
     """Run one of the commands."""
     options = _parse(sys.argv[1:])
-    settings = Settings(analytics_memory_bytes=_FILL_MEMORY_BYTES) if options.command == "fill" else Settings()
+    settings = Settings()
     store = Store.open(parse_dsn(f"chdb://{options.store.resolve()}"))
     limit(store, settings)
     try:
-        if options.command == "fill":
-            fill(store, settings, options.calls, options.accounts)
-        elif options.command == "ask":
+        if options.command == "ask":
             ask(store, settings, options.runs, options.write)
         else:
             draw_all(store, options.folder)
     finally:
         store.close()
     return 0
-
-
-def fill(store: Store, settings: Settings, calls: int, accounts: int) -> None:
-    """Make the month, a day an insert."""
-    migrate(store, settings)
-    for name in ("accounts", "credits", "rates"):
-        store.command(_filled(name, accounts=accounts, calls=calls))
-    weights = [(0.55 if (day + _FIRST_WEEKDAY) % 7 >= 5 else 1.0) * (1 + day / 60) for day in range(_DAYS)]
-    first = 0
-    for day, weight in enumerate(weights):
-        count = round(calls * weight / sum(weights))
-        made = _filled("calls", accounts=accounts, day=day, first=first, count=count, last=first + count)
-        for name in ("charges", "requests"):
-            store.command(_filled(name, calls_sql=made))
-        first += count
-        print(f"day {day + 1} of {_DAYS}: {first} calls", flush=True)
 
 
 def ask(store: Store, settings: Settings, runs: int, page: Path | None) -> None:
@@ -133,18 +109,10 @@ def _cell(value: Any) -> str:
     return text[:_CELL_CHARACTERS_MAX].replace("|", "\\|")
 
 
-def _filled(name: str, **words: int | str) -> str:
-    text = (_HERE / f"{name}.sql").read_text()
-    lines = [line for line in text.splitlines() if not line.startswith("--")]
-    return string.Template("\n".join(lines)).substitute(words)
-
-
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.analytics", description=__doc__)
-    parser.add_argument("command", choices=("fill", "ask", "plot"))
+    parser.add_argument("command", choices=("ask", "plot"))
     parser.add_argument("--store", type=Path, required=True, help="folder of the embedded store")
-    parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--accounts", type=int, default=5_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--write", type=Path, help="page into which the answers go")
     parser.add_argument("--folder", type=Path, default=_ROOT / "docs" / "plots")
