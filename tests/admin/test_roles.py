@@ -29,6 +29,7 @@ customer's, who is below a project of `partner`."""
 MATRIX = {
     #                 operator administrator support cashier | owner member stranger partner other_partner customer
     "GetStatus": "+++- ------",
+    "ListProcesses": "+++- ------",
     "OpenAccount": "++-- --0+00",  # a partner customer below an account
     "ListAccounts": "+++- ++++++",  # of those within reach
     "GetAccount": "+++- ++0+0+",
@@ -206,6 +207,7 @@ def _requests(world: World, about: Customer) -> dict[str, Callable[[], Any]]:
     money = {"account_id": account_id, "amount": "0.10", "reference": name}
     return {
         "GetStatus": admin.GetStatusRequest,
+        "ListProcesses": admin.ListProcessesRequest,
         "OpenAccount": lambda: admin.OpenAccountRequest(
             kind=ledger.PARTNER_CUSTOMER,
             name="x",
