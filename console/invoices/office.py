@@ -217,6 +217,13 @@ class Office:
         transaction.flush()
         return invoice.id
 
+    def send_again(self, transaction: Transaction, invoice_id: str) -> None:
+        """At the job's next turn: one that was rejected, as it is, or one that waits. Raises ValueError for others."""
+        row = transaction.get_one(Invoice, invoice_id, with_for_update=True)
+        if row.state not in (State.ISSUED, State.REJECTED):
+            raise ValueError("on its way, or accepted")
+        row.state, row.reason, row.attempts, row.next_at = State.ISSUED, "", 0, now()
+
     def _send(self, invoice_id: str) -> None:
         letter = self._letter(invoice_id)
         try:

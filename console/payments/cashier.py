@@ -4,10 +4,11 @@ No transaction is open while somebody outside is asked. Whatever comes first - b
 `_take`, which moves a locked row; the credit's reference is the payment's id, so the ledger counts it once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Transaction
 
 from console.gateway import Caller, CallFailed, Gateway
 from console.payments.incidents import report
@@ -31,12 +32,19 @@ ATTEMPTS_QUIET = 8
 """After as many credits in vain somebody is told; the job goes on trying, ever more seldom."""
 
 
+REFUND_S = 120.0
+"""For so long nobody else begins a refund of the same payment, unless the one that runs ends well before."""
+
 OPEN_MAX = 20
 """Payments of one account that may wait for their customer at a time."""
 
 
 class NoProvider(Exception):
     """No payment provider is configured."""
+
+
+class RefundRunning(Exception):
+    """Somebody is giving money back at this moment, or has just tried and the outcome is not known yet."""
 
 
 class TooManyOpen(Exception):
@@ -211,15 +219,39 @@ class Cashier:
 
     # Back out of it
 
-    def refund(self, payment_id: str, gross_kurus: int) -> None:
-        """Send money back to the card, then take the net of it out of the ledger. Raises ProviderFailed, ValueError."""
+    def refund(
+        self,
+        payment_id: str,
+        gross_kurus: int,
+        seen_kurus: int | None = None,
+        note: Callable[[Transaction], None] = lambda _: None,
+    ) -> None:
+        """Send money back to the card, then take the net of it out of the ledger.
+
+        `seen_kurus`: what had gone back when whoever asks looked; a form that is sent twice refunds once. `note` is
+        kept with the claim. Raises ProviderFailed, NoProvider, RefundRunning; ValueError when it is not refundable.
+        """
         with self._store.transaction() as transaction:
-            payment = transaction.get_one(Payment, payment_id)
-        left = payment.gross_kurus - payment.returned_kurus
-        if payment.state != State.CREDITED or not 0 < gross_kurus <= left:
-            raise ValueError("not refundable")
-        self.providers[payment.provider].refund(known_of(payment), gross_kurus)
+            payment = transaction.get_one(Payment, payment_id, with_for_update=True)
+            seen_kurus = payment.returned_kurus if seen_kurus is None else seen_kurus
+            provider = self.providers.get(payment.provider)
+            if provider is None:
+                raise NoProvider
+            _check_refundable(payment, gross_kurus, seen_kurus)
+            if payment.refunding_until is not None and now() < payment.refunding_until:
+                raise RefundRunning
+            payment.refunding_until = now() + timedelta(seconds=REFUND_S)
+            note(transaction)
+        self.look(payment_id)  # an earlier refund, whose answer was lost, may have been made
+        with self._store.transaction() as transaction:
+            payment = transaction.get_one(Payment, payment_id, with_for_update=True)
+            if payment.returned_kurus != seen_kurus:
+                payment.refunding_until = None
+        _check_refundable(payment, gross_kurus, seen_kurus)
+        provider.refund(known_of(payment), gross_kurus)
         self.look(payment_id)
+        with self._store.transaction() as transaction:
+            transaction.get_one(Payment, payment_id, with_for_update=True).refunding_until = None
 
     def _take_returned(self, payment_id: str, returned_kurus: int) -> None:
         with self._store.transaction() as transaction:
@@ -279,6 +311,12 @@ def known_of(payment: Payment) -> Known:
 def retry_at(attempts: int, first_s: float, longest_s: float) -> datetime:
     """When to try again."""
     return datetime.now(UTC) + timedelta(seconds=backoff_s(attempts, first_s, longest_s))
+
+
+def _check_refundable(payment: Payment, gross_kurus: int, seen_kurus: int) -> None:
+    left = payment.gross_kurus - payment.returned_kurus
+    if payment.state != State.CREDITED or not 0 < gross_kurus <= left or payment.returned_kurus != seen_kurus:
+        raise ValueError("not refundable")
 
 
 def _retry_later(row: Payment | Reversal) -> None:

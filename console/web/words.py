@@ -74,6 +74,19 @@ CREDIT_STATES = {
     "declined": N_("declined"),
     "done": N_("done"),
 }
+INCIDENTS = {
+    "forged": N_("a message that the provider did not sign"),
+    "unknown_payment": N_("a payment that we do not know"),
+    "other_order": N_("another order was paid"),
+    "other_currency": N_("paid in another currency"),
+    "other_amount": N_("another amount was paid"),
+    "credit_failed": N_("a payment cannot be credited"),
+    "returned_too_much": N_("more went back than was paid"),
+    "invoice_unfit": N_("an invoice would break a rule"),
+    "invoice_rejected": N_("an invoice was rejected"),
+    "invoice_waits": N_("an invoice waits for long"),
+    "manual_credit_failed": N_("a credit by hand cannot be carried out"),
+}
 MODEL_ORDERS = {"name": N_("by name"), "price": N_("cheapest first"), "newest": N_("newest first")}
 UNITS = {
     "second": N_("second"),
@@ -129,6 +142,9 @@ ACTS = {
     "credit.proposed": N_("credit by hand proposed"),
     "credit.approved": N_("credit by hand approved"),
     "credit.declined": N_("credit by hand declined"),
+    "payment.refund_asked": N_("refund asked for"),
+    "invoice.sent_again": N_("invoice sent again"),
+    "incident.closed": N_("incident closed"),
     "person.standing": N_("standing changed"),
     "person.disabled": N_("person disabled"),
     "person.enabled": N_("person enabled"),

@@ -19,8 +19,9 @@ from console.credits import tables as credits
 from console.credits.tables import Proposal
 from console.identity import sessions
 from console.invoices.tables import Invoice, Kind
+from console.invoices.tables import State as InvoiceState
 from console.pages import ROWS
-from console.payments.tables import Payment, State
+from console.payments.tables import Incident, Payment, State
 from console.people.invitations import Invitation
 from console.people.tables import Membership, Person, Role, Session, Standing, new_id, now
 from console.services import Services
@@ -49,6 +50,7 @@ class Ids:
     payment_id: str
     invoice_id: str
     proposal_id: str
+    incident_id: str
 
     def fill(self, path: str) -> str:
         known = {
@@ -60,6 +62,7 @@ class Ids:
             "payment_id": self.payment_id,
             "invoice_id": self.invoice_id,
             "proposal_id": self.proposal_id,
+            "incident_id": self.incident_id,
         }
         return re.sub(r"\{(\w+)(:\w+)?\}", lambda found: known.get(found[1], "none"), path)
 
@@ -88,6 +91,8 @@ class Ids:
             "blocked": "1",
             "form_id": "b" * 32,
             "standing": "administrator",
+            "count": "1",
+            "returned": "0",
         }
 
     @property
@@ -134,7 +139,7 @@ class World:
         return {
             **self.ledger_state(account_id),
             "people": self.people_of(account_id),
-            "credits": self.credits_of(account_id),
+            "money": self.money_of(account_id),
         }
 
     def ledger_state(self, account_id: str) -> dict[str, object]:
@@ -150,11 +155,16 @@ class World:
             "limits": [(each.pattern, each.kind, each.most) for each in limits.limits],
         }
 
-    def credits_of(self, account_id: str) -> list[str]:
-        """Where credits by hand stand."""
+    def money_of(self, account_id: str) -> list[str]:
+        """Where its credits by hand, payments, invoices and incidents stand."""
         with self.services.store.transaction() as transaction:
-            found = transaction.scalars(select(Proposal).where(Proposal.account_id == account_id))
-            return sorted(f"{each.id} {each.state}" for each in found)
+            proposals = transaction.scalars(select(Proposal).where(Proposal.account_id == account_id)).all()
+            payments = transaction.scalars(select(Payment).where(Payment.account_id == account_id)).all()
+            invoices = transaction.scalars(select(Invoice).where(Invoice.account_id == account_id)).all()
+            ids = [each.id for each in payments]
+            incidents = transaction.scalars(select(Incident).where(Incident.subject.in_(ids))).all()
+            stand = [f"{each.id} {each.state}" for each in (*proposals, *payments, *invoices)]
+            return sorted(stand + [f"{each.id} {each.closed_at}" for each in incidents])
 
     def people_of(self, account_id: str) -> object:
         with self.services.store.transaction() as transaction:
@@ -183,7 +193,8 @@ def _ids(world: World, customer: Customer) -> Ids:
             account_id=customer.account_id,
             person_id=new_id(),
             provider="sandbox",
-            state=State.FAILED,
+            state=State.CREDITED,
+            credited_at=now(),
             net_kurus=100,
             vat_kurus=20,
             gross_kurus=120,
@@ -194,9 +205,10 @@ def _ids(world: World, customer: Customer) -> Ids:
         transaction.flush()
         invoice = _invoice(payment)
         proposal = _proposal(customer.account_id)
-        transaction.add_all((invoice, proposal))
+        incident = Incident(kind="other_amount", subject=payment.id)
+        transaction.add_all((invoice, proposal, incident))
         transaction.flush()
-        return Ids(customer, answer.id, "", payment.id, invoice.id, proposal.id)
+        return Ids(customer, answer.id, "", payment.id, invoice.id, proposal.id, incident.id)
 
 
 def _proposal(account_id: str) -> Proposal:
@@ -231,7 +243,7 @@ def _invoice(payment: Payment) -> Invoice:
         gross_kurus=120,
         document="{}",
         xml=b"<Invoice/>",
-        next_at=now(),
+        state=InvoiceState.REJECTED,
     )
 
 

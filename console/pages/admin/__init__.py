@@ -1,6 +1,20 @@
 """The administrator's pages: one module a subject, each with its rows; `ROWS` has them all."""
 
-from console.pages.admin import accounts, acts, catalogue, credits, health, ledger, people, rates, reconcile, sync
+from console.pages.admin import (
+    accounts,
+    acts,
+    catalogue,
+    credits,
+    health,
+    incidents,
+    invoices,
+    ledger,
+    payments,
+    people,
+    rates,
+    reconcile,
+    sync,
+)
 from console.web.guards import Row
 
 ROWS: list[Row] = [
@@ -8,6 +22,9 @@ ROWS: list[Row] = [
     *accounts.ROWS,
     *people.ROWS,
     *credits.ROWS,
+    *payments.ROWS,
+    *invoices.ROWS,
+    *incidents.ROWS,
     *sync.ROWS,
     *catalogue.ROWS,
     *rates.ROWS,

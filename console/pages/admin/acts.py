@@ -4,7 +4,7 @@ import heapq
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -18,8 +18,8 @@ from console.pages.admin.told_acts import OWN, Line, facts, names_in, who
 from console.people import acts as own_acts
 from console.people.tables import Act, Person
 from console.web.context import Context
+from console.web.days import midnight
 from console.web.guards import Guard, Row
-from console.web.language import ISTANBUL
 from console.web.reach import ask
 from proto.onysoft.v1 import admin_pb2 as admin
 
@@ -65,10 +65,10 @@ def acts(context: Context) -> Response:
     first, end = (day, day + timedelta(days=1)) if day else (FIRST_DAY, LAST_DAY)
     actor = _actor(context, filters.who)
     try:
-        logged = _logged(context, filters, actor, cursor, _midnight(first), _midnight(end))
+        logged = _logged(context, filters, actor, cursor, midnight(first), midnight(end))
     except AnalyticsAway:
         logged = None
-    own = _own(context, filters, actor, cursor, _midnight(first), _midnight(end))
+    own = _own(context, filters, actor, cursor, midnight(first), midnight(end))
     merged = list(heapq.merge(logged or (), own, key=lambda line: line.at, reverse=True))
     lines = merged[:ACTS_A_PAGE]
     values = {
@@ -157,10 +157,6 @@ def _day(text: str) -> date | None:
     except ValueError:
         return None
     return day if FIRST_DAY <= day < LAST_DAY else None
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), ISTANBUL)
 
 
 def _actor(context: Context, who: str) -> str:
