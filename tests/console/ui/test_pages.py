@@ -13,6 +13,7 @@ from proto.onysoft.v1 import admin_pb2 as admin
 from proto.onysoft.v1 import ledger_pb2 as ledger
 from tests.console.partner.conftest import open_below
 from tests.console.ui.conftest import Visitor, Visits
+from tests.console.ui.staff import fill
 from tests.faults.gateway import Gateway
 
 PAGE_BYTES_MAX = 300_000
@@ -73,6 +74,12 @@ def below(site: Gateway) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def staff(site: Gateway) -> list[str]:
+    """Pages about one thing for staff."""
+    return fill(site)
+
+
 def _pages(visitor: Visitor, paths: list[str]) -> Iterator[str]:
     """Those of the paths that are pages; files and parts of pages are passed over."""
     for path in paths:
@@ -85,10 +92,10 @@ def _pages(visitor: Visitor, paths: list[str]) -> Iterator[str]:
 @pytest.mark.parametrize("name", ["", "user", "partner", "administrator"])
 @pytest.mark.parametrize(("language", "dark"), LOOKS)
 def test_nobody_meets_a_serious_barrier(
-    visits: Visits, ids: list[str], below: list[str], name: str, language: str, dark: bool
+    visits: Visits, ids: list[str], below: list[str], staff: list[str], name: str, language: str, dark: bool
 ) -> None:
     visitor = visits.visitor(name, language, dark)
-    of_one = {"user": ids, "partner": below}.get(name, [])
+    of_one = {"user": ids, "partner": below, "administrator": staff}.get(name, [])
     axe = Axe()
     found = []
     for path in _pages(visitor, _paths(name) + of_one):
@@ -104,9 +111,11 @@ def test_nobody_meets_a_serious_barrier(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["", "user", "partner", "administrator"])
-def test_pages_fit_a_phone_and_are_small(visits: Visits, ids: list[str], below: list[str], name: str) -> None:
+def test_pages_fit_a_phone_and_are_small(
+    visits: Visits, ids: list[str], below: list[str], staff: list[str], name: str
+) -> None:
     visitor = visits.visitor(name, "tr", phone=True)
-    of_one = {"user": ids, "partner": below}.get(name, [])
+    of_one = {"user": ids, "partner": below, "administrator": staff}.get(name, [])
     sizes: list[int] = []
     own = visits.url
 
