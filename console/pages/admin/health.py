@@ -8,6 +8,8 @@ import orjson
 from sqlalchemy import func, select
 from starlette.responses import Response
 
+from console.credits.tables import Proposal
+from console.credits.tables import State as CreditState
 from console.gateway import CallFailed
 from console.invoices.tables import Invoice
 from console.invoices.tables import State as InvoiceState
@@ -158,6 +160,8 @@ def _of_people(context: Context) -> list[Alert]:
     _ = context.translate
     with context.services.store.transaction() as transaction:
         incidents = transaction.scalar(select(func.count()).where(Incident.closed_at.is_(None))) or 0
+        waiting = select(func.count()).where(Proposal.state == CreditState.PROPOSED)
+        proposed = transaction.scalar(waiting) or 0
         rejected = transaction.scalar(select(func.count()).where(Invoice.state == InvoiceState.REJECTED)) or 0
     alerts = []
     if incidents:
@@ -166,6 +170,14 @@ def _of_people(context: Context) -> list[Alert]:
                 _("%(count)s payment incidents are open.", count=incidents),
                 _("Look at each, and close it with a note."),
                 "/admin/incidents",
+            )
+        )
+    if proposed:
+        alerts.append(
+            Alert(
+                _("%(count)s credits by hand wait for a second person.", count=proposed),
+                _("Approve or decline each."),
+                "/admin/credits?state=proposed",
             )
         )
     if rejected:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from console.analytics import NANO
 from console.people.tables import Person
 from console.web.context import Context
-from console.web.words import ACT_FACTS, JOBS, ROLES
+from console.web.words import ACT_FACTS, JOBS, ROLES, STANDINGS
 from proto.onysoft.v1 import admin_pb2 as admin
 
 TEXT_CHARACTERS_MAX = 200
@@ -21,6 +21,7 @@ OPERATOR = "operator"
 OWN = ""
 """The detail of an act of the console, which says no name."""
 JOB = "console:"
+_CODES = {**ROLES, **STANDINGS}
 _PERSON = re.compile(r"\b[0-9a-f]{32}\b")
 _SUBJECTS = frozenset({"account_id", "key_id", "owner_id", "from_account_id", "model_id", "alias"})
 """What an act is about; it has a column of its own."""
@@ -86,7 +87,7 @@ def _told(context: Context, names: Mapping[str, str], currency: str, name: str, 
     if name.endswith("account_id") or name == "parent_id":
         return f"acc_{value}"
     if name in (OWN, "approved_by"):
-        return " ".join(_word(context, names, word) for word in str(value).split())
+        return _sentence(context, names, str(value))
     return str(value)
 
 
@@ -95,8 +96,11 @@ def _named(context: Context, name: str) -> str:
     return context.translate(ACT_FACTS[name]) if name in ACT_FACTS else name
 
 
-def _word(context: Context, names: Mapping[str, str], word: str) -> str:
-    return context.translate(ROLES[word]) if word in ROLES else names.get(word, word)
+def _sentence(context: Context, names: Mapping[str, str], text: str) -> str:
+    """Names for ids, and words for codes where there is nothing else: what somebody wrote stays as it is."""
+    words = text.split()
+    told = _CODES if all(word in _CODES or word in names for word in words) else {}
+    return " ".join(context.translate(told[word]) if word in told else names.get(word, word) for word in words)
 
 
 def _flat(said: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

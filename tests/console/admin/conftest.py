@@ -12,9 +12,9 @@ from console.web.guards import SESSION_COOKIE
 from tests.console.conftest import Browser, add_person
 
 
-def signed_in(services: Services, person_id: str, language: str = "en") -> Browser:
+def signed_in(services: Services, person_id: str) -> Browser:
     """A browser of this person, whose second factor was given just now."""
-    browser = Browser(services, language)
+    browser = Browser(services)
     with services.store.transaction() as transaction:
         person = transaction.get_one(Person, person_id)
         token = sessions.begin(transaction, person, "127.0.0.1", "test")

@@ -142,6 +142,7 @@ def test_a_large_credit_waits_for_somebody_else(
     link = re.search(r'action="(/admin/credits/(\w+))/decline"', page)
     assert link
     assert f"{link[1]}/approve" not in page
+    assert "1 credits by hand wait" in root.get("/admin")
     assert "Somebody else" in root.post(f"{link[1]}/approve", 403)
     assert _balance(gateway, account_id) == "0.00"
     ben_id = add_person(services, "ben@example.com", Standing.ADMINISTRATOR)

@@ -11,6 +11,7 @@ from console.people import standing as people
 from console.people.standing import NotAllowed
 from console.people.tables import Act, Person, RecoveryCode, Role, Session, Standing, now
 from console.services import Services
+from console.web.context import LANGUAGE_COOKIE
 from console.web.paging import ROWS_A_PAGE
 from tests.console.admin.conftest import rows_of, signed_in
 from tests.console.conftest import Browser, add_person
@@ -87,6 +88,18 @@ def test_an_administrator_makes_another_and_is_recorded(root: Browser, services:
     root.post(f"/admin/people/{ada}/standing", 400, standing="king")
     assert _acts(services, ada) == [("person.standing", "administrator")]
     assert any("standing changed" in row for row in rows_of(root.get(f"/admin/acts?account={ada}")))
+
+
+def test_an_act_is_told_in_the_readers_language_and_a_reason_as_it_was_written(
+    services: Services, root: Browser
+) -> None:
+    ada = add_person(services, "ada@example.com")
+    root.post(f"/admin/people/{ada}/standing", standing="support")
+    root.post(f"/admin/people/{ada}/second-factor", reason="the partner and the owner saw her")
+    root.http.cookies.set(LANGUAGE_COOKIE, "tr")
+    rows = rows_of(root.get(f"/admin/acts?account={ada}"))
+    assert "the partner and the owner saw her" in rows[0]
+    assert "yetki değiştirildi ada destek" in rows[1]
 
 
 @pytest.mark.parametrize(
