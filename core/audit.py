@@ -22,6 +22,8 @@ from core.ledger.outcome import Code, FoldStopped
 from core.ledger.state import State
 from proto.onysoft.v1 import admin_pb2
 from proto.onysoft.v1.ledger_pb2 import LedgerBatch
+from proto.onysoft.v1.proof_pb2 import BooksState
+from proto.onysoft.v1.snapshot_pb2 import Snapshot
 
 UNREAD_ENTRIES_MAX = 100_000
 """Entries that wait for a slow reader; with one more the reading ends."""
@@ -77,21 +79,39 @@ class _Reading:
 
 
 async def newest_entries(
-    connection: Connection, count: int, archive: Path | None = None
+    connection: Connection, count: int, archive: Path | None = None, fold_most: int | None = None
 ) -> AsyncIterator[admin_pb2.LedgerEntry]:
-    """The last `count` events that are in the log now. Raises FoldStopped, BusError."""
+    """The last `count` events that are in the log now. Raises FoldStopped, BusError.
+
+    `fold_most`: where more positions than that would have to be folded to know what the events did, they are told
+    without it.
+    """
     last = await last_position(connection, LEDGER)
-    async for entry in _entries(connection, archive, max(1, last - count + 1), last, newest=count):
+    first = max(1, last - count + 1)
+    state = await _state_within(connection, archive, first, fold_most)
+    if state is None:
+        entries = _unfolded(connection, archive, first, last, deque(maxlen=count))
+    else:
+        entries = _entries(connection, archive, first, last, newest=count, state=state)
+    async for entry in entries:
         yield entry
 
 
 async def entries_from(
-    connection: Connection, first: int, count: int, archive: Path | None = None
+    connection: Connection, first: int, count: int, archive: Path | None = None, fold_most: int | None = None
 ) -> AsyncIterator[admin_pb2.LedgerEntry]:
-    """At most `count` events from position `first` on that are in the log now. Raises FoldStopped, BusError."""
+    """At most `count` events from position `first` on that are in the log now; `fold_most` as for `newest_entries`.
+
+    Raises FoldStopped, BusError.
+    """
     last = await last_position(connection, LEDGER)
+    state = await _state_within(connection, archive, first, fold_most)
+    if state is None:
+        entries = _unfolded(connection, archive, first, min(last, first + count - 1), deque())
+    else:
+        entries = _entries(connection, archive, first, last, state=state)
     left = count
-    async for entry in _entries(connection, archive, first, last):
+    async for entry in entries:
         yield entry
         left -= 1
         if not left:
@@ -110,13 +130,50 @@ async def follow(
         yield entry
 
 
+async def _unfolded(
+    connection: Connection, archive: Path | None, first: int, last: int, entries: deque[admin_pb2.LedgerEntry]
+) -> AsyncIterator[admin_pb2.LedgerEntry]:
+    """Events of the positions `first` to `last` as they were written, as many as `entries` keeps."""
+    if first > last:
+        return
+    read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_entry(entry: Entry) -> None:
+        if entry.position <= last:
+            partition = int(entry.subject[_SUBJECT_PREFIX:])
+            for index, event in enumerate(LedgerBatch.FromString(entry.payload).events):
+                entries.append(
+                    admin_pb2.LedgerEntry(
+                        position=entry.position, time_ms=entry.time_ms, partition=partition, index=index, event=event
+                    )
+                )
+        if entry.position >= last and not read.done():
+            read.set_result(None)
+
+    tail = History(connection, first - 1, on_entry, archive)
+    try:
+        await tail.start()
+        await asyncio.wait((read, tail.failure), return_when=asyncio.FIRST_COMPLETED)
+        if not read.done():
+            tail.failure.result()
+    finally:
+        await tail.stop()
+    for each in entries:
+        yield each
+
+
 async def _entries(
-    connection: Connection, archive: Path | None, first: int, last: int, newest: int | None = None
+    connection: Connection,
+    archive: Path | None,
+    first: int,
+    last: int,
+    newest: int | None = None,
+    state: State | None = None,
 ) -> AsyncIterator[admin_pb2.LedgerEntry]:
     """Events of the positions `first` to `last`; with `newest`, so many of them at most."""
     if first > last:
         return
-    reading = _Reading(await _state_before(connection, first), first, last, newest)
+    reading = _Reading(state or await _state_before(connection, archive, first), first, last, newest)
     tail = History(connection, reading.state.position, reading.on_entry, archive)
     try:
         await tail.start()
@@ -244,13 +301,29 @@ async def _moved(reading: _Reading, tail: History) -> None:
         tail.failure.result()
 
 
-async def _state_before(connection: Connection, first: int) -> State:
-    """A state at some position before `first`: the newest snapshot where it lies before it, else the base, else the
-    empty one."""
+async def _state_within(
+    connection: Connection, archive: Path | None, first: int, fold_most: int | None
+) -> State | None:
+    """A state from which at most `fold_most` positions lead to `first`; None: there is none, or none was wanted."""
+    if fold_most == 0:
+        return None
+    state = await _state_before(connection, archive, first)
+    return None if fold_most is not None and first - state.position > fold_most else state
+
+
+async def _state_before(connection: Connection, archive: Path | None, first: int) -> State:
+    """The latest state before `first` that is kept: of the snapshots, the base, the archive; else the empty one."""
     try:
-        for snapshot in (await snapshots.load(connection), await snapshots.load_base(connection)):
-            if snapshot is not None and snapshot.position < first:
-                return State.from_snapshot(snapshot)
+        kept = [await snapshots.load(connection), await snapshots.load_base(connection)]
+        if archive is not None:
+            kept.append(await asyncio.to_thread(_archived_before, archive, first))
+        before = [snapshot for snapshot in kept if snapshot is not None and snapshot.position < first]
+        return State.from_snapshot(max(before, key=lambda each: each.position)) if before else State()
     except (BusError, ValueError):
         return State()
-    return State()
+
+
+def _archived_before(archive: Path, first: int) -> Snapshot | None:
+    """Raises ArchiveBroken."""
+    content = Archive(archive).state_before(first - 1)
+    return None if content is None else BooksState.FromString(content).snapshot

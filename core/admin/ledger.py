@@ -56,12 +56,14 @@ class Ledger(Subject):
         """With a limit: events that are there now, from `from_position` on (0: the newest). Without: for ever."""
         if request.limit > TAIL_EVENTS_MAX:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"limit must be at most {TAIL_EVENTS_MAX}")
+        connection, archive = self.desk.connection, self.desk.archive
+        fold_most = request.fold_most if request.HasField("fold_most") else None
         if not request.limit:
-            entries = audit.follow(self.desk.connection, request.from_position, self.desk.archive)
+            entries = audit.follow(connection, request.from_position, archive)
         elif request.from_position:
-            entries = audit.entries_from(self.desk.connection, request.from_position, request.limit, self.desk.archive)
+            entries = audit.entries_from(connection, request.from_position, request.limit, archive, fold_most)
         else:
-            entries = audit.newest_entries(self.desk.connection, request.limit, self.desk.archive)
+            entries = audit.newest_entries(connection, request.limit, archive, fold_most)
         try:
             async for entry in entries:
                 yield entry

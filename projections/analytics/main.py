@@ -69,11 +69,11 @@ class Analytics:
         ledger = LedgerRows(state, attempts, silent_until=done)
         self._snapshot_at = time.monotonic() + self._settings.snapshot_every_s
         self._announce(state.position)
-        self._add(LEDGER, ledger, claims, again, self._on_ledger_cut)
+        self._add(LEDGER, ledger, claims, again, done, self._on_ledger_cut)
         done, claims, again = await self._resume(home, USAGE)
         log.info("analytics.resumes", stream=USAGE, tables=done)
         usage = UsageRows(done, await self._in_thread(seen_reports, self._store, done))
-        self._add(USAGE, usage, claims, again, None)
+        self._add(USAGE, usage, claims, again, done)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sink until `stop`, then send what is pending. Raises what makes going on wrong."""
@@ -95,13 +95,23 @@ class Analytics:
         done = await self._in_thread(last_position, self._store, stream)
         return done, claims, resume_at(stream, await claims.read(), done)
 
-    def _add(self, stream: str, rows: StreamRows, claims: Claims, again: Claim | None, on_cut: OnCut | None) -> None:
+    def _add(
+        self,
+        stream: str,
+        rows: StreamRows,
+        claims: Claims,
+        again: Claim | None,
+        done: int,
+        on_cut: OnCut | None = None,
+    ) -> None:
         async def insert(range_: Range) -> None:
             await self._in_thread(insert_range, self._store, stream, range_)
 
         size = RangeSize(self._settings.analytics_range_rows, self._settings.analytics_range_s)
         archive = self._settings.archive_dir
-        self.sinks[stream] = StreamSink(self._connection, stream, rows, claims, insert, again, size, on_cut, archive)
+        sink = StreamSink(self._connection, stream, rows, claims, insert, again, size, on_cut, archive)
+        sink.progress.last = done
+        self.sinks[stream] = sink
 
     def _on_ledger_cut(self, range_: Range, rows: StreamRows) -> Callable[[], None] | None:
         """Now and then keep the fold as it is at a range's end, once that range is in the tables."""

@@ -18,6 +18,13 @@ EVENTS_A_PAGE = 50
 FOLLOWED_AT_ONCE = 100
 """Events that one look of a follower takes; the next one goes on behind them."""
 
+FOLD_MOST = 2_000
+"""Positions that a core folds, unasked, to say what events did; ledgers of more accounts than FOLDED_ACCOUNTS_MAX are
+first shown as they were written."""
+
+FOLD_MOST_ASKED = 100_000
+FOLDED_ACCOUNTS_MAX = 300
+
 POSITION_DIGITS_MAX = 18
 
 
@@ -42,10 +49,11 @@ def follow(context: Context) -> Response:
     events: list[dict[str, Any]] = []
     away = False
     try:
-        last = int(ask(context, "GetStatus", admin.GetStatusRequest()).position)
+        state: admin.Status = ask(context, "GetStatus", admin.GetStatusRequest())
+        last = int(state.position)
         if last > after:
             first = after + 1 if after else last
-            events = _events(context, first, FOLLOWED_AT_ONCE)
+            events = _events(context, first, FOLLOWED_AT_ONCE, _fold_most(state, False))
             after = max((each["position"] for each in events), default=after)
     except CallFailed:
         away = True
@@ -59,7 +67,8 @@ def _page(context: Context, wanted: str, position: int | None, problem: str = ""
     first = 0 if position is None else max(1, min(position, last))  # 0: the newest
     events: list[dict[str, Any]] = []
     try:
-        events = _events(context, first, EVENTS_A_PAGE)
+        asked = bool(context.request.query_params.get("outcomes"))
+        events = _events(context, first, EVENTS_A_PAGE, _fold_most(state, asked))
     except CallFailed as failure:
         problem = problem or failure.message
     earliest = min((each["position"] for each in events), default=1)
@@ -73,13 +82,20 @@ def _page(context: Context, wanted: str, position: int | None, problem: str = ""
         "earlier": max(1, earliest - EVENTS_A_PAGE) if earliest > 1 else None,
         "later": _after(events) if position is not None and _after(events) <= last else None,
         "problem": problem,
+        "unfolded": any(not each["outcome"] for each in events),
     }
     return context.render("admin/ledger.html", values, status)
 
 
-def _events(context: Context, first: int, count: int) -> list[dict[str, Any]]:
+def _fold_most(state: admin.Status, asked: bool) -> int:
+    if asked:
+        return FOLD_MOST_ASKED
+    return FOLD_MOST if state.accounts <= FOLDED_ACCOUNTS_MAX else 0
+
+
+def _events(context: Context, first: int, count: int, fold_most: int) -> list[dict[str, Any]]:
     """At most so many events, from a position on; 0: the newest. Raises CallFailed."""
-    request = admin.TailLedgerRequest(from_position=first, limit=count)
+    request = admin.TailLedgerRequest(from_position=first, limit=count, fold_most=fold_most)
     return [shapes.entry(each) for each in islice(watch(context, "TailLedger", request), count)]
 
 

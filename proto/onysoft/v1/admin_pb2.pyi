@@ -1915,21 +1915,27 @@ class TailLedgerRequest(_message.Message):
 
     FROM_POSITION_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    FOLD_MOST_FIELD_NUMBER: _builtins.int
     from_position: _builtins.int
     """0: the newest events; without a limit, only what comes from now on"""
     limit: _builtins.int
     """events, out of what is in the log now; 0: go on until the client leaves"""
+    fold_most: _builtins.int
+    """with a limit: leave outcomes out where more positions must be folded to know them"""
     def __init__(
         self,
         *,
         from_position: _builtins.int = ...,
         limit: _builtins.int = ...,
+        fold_most: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fold_most", b"_fold_most", "fold_most", b"fold_most"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_position", b"from_position", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fold_most", b"_fold_most", "fold_most", b"fold_most", "from_position", b"from_position", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__fold_most: _TypeAlias = _typing.Literal["fold_most"]  # noqa: Y015
+    _WhichOneofArgType__fold_most: _TypeAlias = _typing.Literal["_fold_most", b"_fold_most"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fold_most) -> _WhichOneofReturnType__fold_most | None: ...
 
 Global___TailLedgerRequest: _TypeAlias = TailLedgerRequest  # noqa: Y015
 
@@ -1949,7 +1955,7 @@ class LedgerEntry(_message.Message):
     index: _builtins.int
     """within the batch"""
     outcome: _builtins.str
-    """what the fold made of it"""
+    """what the fold made of it; empty where it was left out"""
     @_builtins.property
     def event(self) -> _ledger_pb2.Event: ...
     def __init__(

@@ -17,6 +17,7 @@ from core.replica import Replica
 from projections.main import Projections
 from projections.proof.archiving import archive_ledger, trim_ledger
 from projections.store import Store
+from proto.onysoft.v1 import ledger_pb2 as pb
 from proto.onysoft.v1.admin_pb2 import VerifyProgress
 from proto.onysoft.v1.ledger_pb2 import LedgerBatch
 from tests.projections.conftest import ACCOUNT, Ledger
@@ -99,6 +100,24 @@ async def test_every_reader_starts_on_a_trimmed_log(ledger: Ledger, tmp_path: Pa
     assert [entry.position for entry in entries] == [3, 4, 5, 6]
     with pytest.raises(HistoryLost, match="begins at"):
         [entry async for entry in audit.entries_from(ledger.connection, 3, 4)]
+
+
+async def test_events_far_back_are_told_as_written_where_folding_them_would_take_long(ledger: Ledger) -> None:
+    await ledger.write(pb.Event(rules_activated=pb.RulesActivated(version=2)))
+    await ledger.open_account()
+    await ledger.calls(40)
+    connection, last = ledger.connection, await ledger.last()
+    folded = [each async for each in audit.entries_from(connection, 20, 5)]
+    written = [each async for each in audit.entries_from(connection, 20, 5, fold_most=3)]
+    assert [(each.position, each.index, each.event) for each in written] == [
+        (each.position, each.index, each.event) for each in folded
+    ]
+    assert all(each.outcome for each in folded)
+    assert not any(each.outcome for each in written)
+    newest = [each async for each in audit.newest_entries(connection, 4, fold_most=3)]
+    assert (len(newest), newest[-1].position, {each.outcome for each in newest}) == (4, last, {""})
+    near = [each async for each in audit.entries_from(connection, 2, 5, fold_most=3)]
+    assert all(each.outcome for each in near)
 
 
 async def test_nothing_is_purged_that_a_reader_or_a_snapshot_still_needs(ledger: Ledger) -> None:
