@@ -143,11 +143,12 @@ def test_a_simulated_month_is_whole_although_its_server_and_its_sink_were_killed
 
 
 def _kill_now_and_then(simulating: subprocess.Popen[bytes], rng: random.Random) -> list[str]:
-    """SIGKILL to one of the simulation's own processes, KILLS times at the most; their names."""
-    killed = []
+    """SIGKILL to one of the simulation's own processes, each at most KILLS / 2 times; their names."""
+    killed: list[str] = []
     while simulating.poll() is None and len(killed) < KILLS:
         time.sleep(0.3 + rng.random())
-        children = {pid: name for pid in family(simulating.pid)[1:] if (name := _name(pid))}
+        found = {pid: _name(pid) for pid in family(simulating.pid)[1:]}
+        children = {pid: name for pid, name in found.items() if name and killed.count(name) < KILLS // 2}
         if children:
             pid = rng.choice(sorted(children))
             os.kill(pid, signal.SIGKILL)
@@ -170,5 +171,5 @@ def _assert_reconciled(onysoft: Onysoft, monkeypatch: pytest.MonkeyPatch, sink: 
     monkeypatch.setattr("cli.instance._pointed_to", lambda: None)
     report = onysoft("reconcile", "--json")
     assert (report.code, report.json["differences"]) == (0, 0), report.out[-3000:]
-    assert report.json["totals"]["charges"] > 11_000
+    assert report.json["totals"]["charges"] > 10_000
     assert report.json["to_position"] == position
