@@ -28,11 +28,11 @@ def balance_at(session: Session, account: str, at: str) -> Shape:
     """The balance after a position (`1234`), or at a moment (`2026-11-03`, `2026-11-03T12:00`: Istanbul's, unless it
     names an offset). Raises CallFailed."""
     account_id = account_of(account)
-    time_ms = 0 if at.isdigit() else moment_ms(at, "--at")
+    time_ms = 0 if at.isdecimal() else moment_ms(at, "--at")
 
     async def work(connection: Connection, settings: Settings) -> Books:
         with Bar(session, "folding the ledger") as bar:
-            if at.isdigit():
+            if at.isdecimal():
                 return await books_at_position(connection, settings.archive_dir, int(at), bar)
             return await books_at_time(connection, settings.archive_dir, time_ms, bar)
 

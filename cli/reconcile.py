@@ -78,7 +78,7 @@ def reconcile(
 
 async def _position(connection: Connection, settings: Settings, text: str, option: str) -> int:
     """The ledger position that an option names; for a time as the beginning, the first after it. Raises CallFailed."""
-    if text.isdigit():
+    if text.isdecimal():
         return max(int(text), 1 if option == "--from" else 0)
     found = await position_at(connection, settings.archive_dir, moment_ms(text, option))
     return found + 1 if option == "--from" else max(found, 1)

@@ -165,7 +165,7 @@ def _limit(
         text = values.get(name, "")
         if name not in values or (not text and otherwise == 0):
             continue
-        if text and not (text.isdigit() and len(text) <= 9):
+        if text and not (text.isdecimal() and len(text) <= 9):
             raise Problem(context.translate("A limit is a whole number below one billion."))
         setattr(request, name, int(text or 0))
         given = True

@@ -25,7 +25,7 @@ def models(context: Context) -> Response:
     everything = _prices(context, account)
     found = [model for model in everything if _is_wanted(model, filters)]
     found.sort(key=_ORDERS.get(filters["order"], _ORDERS["name"]))
-    first = int(asked["first"]) if asked.get("first", "").isdigit() and len(asked["first"]) < 6 else 0
+    first = int(asked["first"]) if asked.get("first", "").isdecimal() and len(asked["first"]) < 6 else 0
     values = {
         "account": account,
         "currency": account.balance.currency,

@@ -43,7 +43,7 @@ def requests(context: Context) -> Response:
 
 def _before(context: Context) -> datetime:
     text = context.request.query_params.get("before", "")
-    before_ms = int(text) if text.isdigit() and len(text) <= 13 else FAR_FUTURE_MS
+    before_ms = int(text) if text.isdecimal() and len(text) <= 13 else FAR_FUTURE_MS
     return time_of(min(before_ms, FAR_FUTURE_MS))
 
 

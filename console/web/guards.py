@@ -76,7 +76,7 @@ def _endpoint(row: Row, services: Services) -> Callable[[Request], Awaitable[Res
 
 async def _form_of(request: Request) -> FormData:
     length = request.headers.get("content-length", "")
-    if not length.isdigit() or int(length) > FORM_BYTES_MAX:
+    if not length.isdecimal() or int(length) > FORM_BYTES_MAX:
         raise Problem("The form is too large.", 413)
     return await request.form(max_files=FORM_FILES_MAX, max_fields=FORM_FIELDS_MAX)
 

@@ -16,6 +16,7 @@ A_PAGE = 50
 STATES = ("", "on", "off")
 ORDER_MAX = 1_000
 WEIGHT_MAX = 1_000_000
+DIGITS_MAX = 9
 
 
 def catalogue(context: Context) -> Response:
@@ -31,7 +32,7 @@ def catalogue(context: Context) -> Response:
     found = [shapes.model(each) for each in ask(context, "ListModels", request).models]
     if filters["state"] == "off":
         found = [each for each in found if not each["callable"]]
-    page = int(asked["page"]) if asked.get("page", "").isdigit() else 0
+    page = _whole(asked.get("page", "")) or 0
     shown = found[page * A_PAGE : (page + 1) * A_PAGE]
     query = urlencode({name: value for name, value in filters.items() if value})
     values = {
@@ -107,6 +108,10 @@ def remove_route(context: Context) -> Response:
     return _do(context, "RemoveRoute", request)
 
 
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX else None
+
+
 class _Wrong(Exception):
     """A field that cannot be sent; the message is for people."""
 
@@ -114,7 +119,8 @@ class _Wrong(Exception):
 def _number(context: Context, text: str, most: int) -> int:
     if not text:
         return 0
-    if not text.isdigit() or int(text) > most:
+    number = _whole(text)
+    if number is None or number > most:
         raise _Wrong(context.translate("Order and weight are whole numbers up to %(most)s.", most=most))
     return int(text)
 

@@ -121,7 +121,7 @@ def _of_owner(context: Context, owner_id: str) -> Response:
 
 
 def _position(text: str) -> int | None:
-    return int(text) if text.isdigit() and 0 < len(text) <= POSITION_DIGITS_MAX else None
+    return int(text) if text.isdecimal() and 0 < len(text) <= POSITION_DIGITS_MAX else None
 
 
 ROWS = [

@@ -39,7 +39,7 @@ def apply(context: Context) -> Response:
     except ValueError:
         request.expected = b""
     if not request.expected:
-        return _page(context, provider, approved, context.translate("Look at the difference first."))
+        return _page(context, provider, approved, context.translate("Look at the difference first."), 400)
     try:
         last = admin.SyncProgress()
         for progress in watch(context, "SyncModels", request):
@@ -68,7 +68,7 @@ def _page(context: Context, provider: str, approved: set[str], problem: str = ""
         except CallFailed as failure:
             problem = problem or context.translate("The list cannot be read: %(reason)s", reason=failure.message)
     done = context.request.query_params.get("done", "")
-    if done.isdigit() and not problem:
+    if done.isdecimal() and not problem:
         context.notices.append(context.translate("%(count)s changes are in the ledger.", count=done))
     values = {
         "providers": providers,

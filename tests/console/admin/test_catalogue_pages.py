@@ -82,7 +82,7 @@ def test_another_difference_than_the_one_that_was_seen_is_not_applied(root: Brow
         assert "0.9" in page
         known = [each.id for each in gateway.admin("ListModels", admin.ListModelsRequest(inactive=True)).models]
         assert OTHER not in known
-        assert "Look at the difference first" in root.post("/admin/sync", provider="openrouter", new="1")
+        assert "Look at the difference first" in root.post("/admin/sync", 400, provider="openrouter", new="1")
     finally:
         gateway.control()
 
@@ -147,6 +147,15 @@ def test_what_is_wrong_stands_beside_what_was_typed(
     assert told in page
     for value in fields.values():
         assert value in page
+
+
+@pytest.mark.parametrize("text", ["²", "٣", "-1", "1e3", "9" * 30])
+def test_numbers_that_are_none_are_no_error_of_ours(root: Browser, text: str) -> None:
+    """`isdigit` takes what `int` does not."""
+    for path in ("/admin/catalogue?page=", "/admin/sync?done=", "/admin/ledger/follow?after=", "/models?first="):
+        assert root.http.get(f"{path}{text}").status_code < 500, path
+    assert root.http.get(f"/admin/ledger?position={text}").status_code in (200, 400)
+    root.post("/admin/catalogue/route", 400, id=MODEL, provider="x", upstream_id="y", order=text)
 
 
 def test_an_unknown_model_is_not_found(root: Browser) -> None:
