@@ -42,7 +42,9 @@ def menu_of(person: Person) -> list[tuple[str, str]]:
             ("/members", "Members"),
         ]
     if any(each.role in (Role.OWNER, Role.PARTNER) for each in person.memberships):
-        links += [("/top-up", "Top-up"), ("/payments", "Payments"), ("/billing", "Billing details")]
+        if any(each.role == Role.OWNER for each in person.memberships):
+            links += [("/top-up", "Top-up")]  # cards pay into accounts in lira, which a partner's is not
+        links += [("/payments", "Payments"), ("/billing", "Billing details")]
     if any(each.role == Role.PARTNER for each in person.memberships):
         links += [("/partner", "Partner portal")]
     if person.standing != Standing.CUSTOMER:

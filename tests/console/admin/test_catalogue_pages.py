@@ -158,6 +158,14 @@ def test_numbers_that_are_none_are_no_error_of_ours(root: Browser, text: str) ->
     root.post("/admin/catalogue/route", 400, id=MODEL, provider="x", upstream_id="y", order=text)
 
 
+def test_a_model_of_every_kind_of_price_is_shown(root: Browser, gateway: Gateway) -> None:
+    """A chat's price is an object of amounts, a media model's a list of conditions."""
+    models = gateway.admin("ListModels", admin.ListModelsRequest(inactive=True)).models
+    for kind in {each.kind for each in models}:
+        model = next(each for each in models if each.kind == kind)
+        assert model.price_version.hex() in root.get(f"/admin/catalogue/model?id={model.id}")
+
+
 def test_an_unknown_model_is_not_found(root: Browser) -> None:
     root.get("/admin/catalogue/model?id=no/such-model", 404)
 
